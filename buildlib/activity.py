@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
+from buildlib.background import Background
 from buildlib.files import counted
 
 # Less is told in kB.
@@ -29,10 +30,8 @@ class Activity:
     """One thing that runs.
 
     Args:
-        name: what it is.
         began: when, by `time.monotonic`.
         done, total: bytes; 0 where they are not counted, or the total is not known.
-        status: what it says of itself.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Activity:
         return in_bytes(self.done, self.total) if self.done or self.total else self.status
 
 
-class Source(Protocol):
+class RunningSteps(Protocol):
     """Something that runs in steps of its own, such as a build."""
 
     @property
@@ -74,14 +73,13 @@ class Board:
     """All that runs now, and how much there has been."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._lock = threading.Lock()
         self._activities: list[Activity] = []
-        self._sources: list[Source] = []
+        self._sources: list[RunningSteps] = []
         self._began = 0.0
         self._ended = self._cached = 0
 
-    def add(self, one: Activity | Source) -> bool:
+    def add(self, one: Activity | RunningSteps) -> bool:
         """Show something from now on; return whether nothing else was shown."""
         with self._lock:
             first = not (self._activities or self._sources)
@@ -92,7 +90,7 @@ class Board:
                 self._sources.append(one)
             return first
 
-    def remove(self, one: Activity | Source) -> bool:
+    def remove(self, one: Activity | RunningSteps) -> bool:
         """Show it no longer, and count it; return whether nothing is left."""
         with self._lock:
             if one in self._activities:
@@ -125,17 +123,14 @@ class Repeated:
     """Does something again and again, on a thread of its own.
 
     Args:
-        do: what to do.
         every: seconds between two times.
         first: seconds before the first one.
     """
 
     def __init__(self, do: Callable[[], None], *, every: float, first: float) -> None:
-        """Start the thread."""
         self._do, self._every, self._first = do, every, first
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._running = Background(self._run)
 
     def _run(self) -> None:
         wait = self._first
@@ -146,7 +141,7 @@ class Repeated:
     def stop(self) -> None:
         """Return once it is over."""
         self._ended.set()
-        self._thread.join()
+        self._running.wait()
 
 
 # Kept for the message when the step fails; what was printed before is on the screen anyway.

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Event, Thread
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from buildlib import interrupts
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
+
+
+def first_ended(running: Collection[Future[T]]) -> set[Future[T]]:
+    """Wait until one of some calls has ended, and return those that have; of none, none."""
+    ended = Event()
+    if not running:
+        ended.set()
+    for one in running:
+        one.add_done_callback(lambda _: ended.set())
+    any(map(ended.wait, interrupts.turns()))
+    return {one for one in running if one.done()}
 
 
 class Background(Generic[T]):
@@ -20,7 +36,6 @@ class Background(Generic[T]):
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
-        """Begin."""
         self._function = function
         self._results: list[T] = []
         self._error: BaseException | None = None
@@ -39,11 +54,11 @@ class Background(Generic[T]):
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it has ended, however it did, or for so long; return whether it has."""
-        return self._ended.wait(seconds)
+        return any(map(self._ended.wait, interrupts.turns(seconds)))
 
     def get(self) -> T:
         """Wait, and return what the function returned, or raise what it raised."""
-        self._ended.wait()
+        self.wait()
         if self._error:
             raise self._error
         return self._results[0]

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
-from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, Source
+from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, RunningSteps
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
@@ -314,7 +314,6 @@ class Console:
         """Show that something runs for the time of the block.
 
         Args:
-            name: what it is.
             total: bytes that it is about, where they are counted.
         """
         activity = Activity(name=name, total=total)
@@ -330,7 +329,7 @@ class Console:
             yield entered
 
     @contextmanager
-    def following(self, what: Activity | Source) -> Iterator[None]:
+    def following(self, what: Activity | RunningSteps) -> Iterator[None]:
         """Show what runs for the time of the block, unless quiet.
 
         A terminal has it below all that is printed, redrawn in place; elsewhere a line says from
@@ -346,7 +345,7 @@ class Console:
             with interrupts.held():
                 self._end(what)
 
-    def _begin(self, what: Activity | Source) -> None:
+    def _begin(self, what: Activity | RunningSteps) -> None:
         with interrupts.held(), self._alone():
             if not self._board.add(what):
                 return
@@ -356,7 +355,7 @@ class Console:
                 else Repeated(self._remind, every=_REMINDER, first=_REMINDER)
             )
 
-    def _end(self, what: Activity | Source) -> None:
+    def _end(self, what: Activity | RunningSteps) -> None:
         with self._alone():
             if not self._board.remove(what):
                 return

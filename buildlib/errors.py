@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
     """Return a hint for a word that is not known: the nearest one, or all of them.
 
     Args:
-        word: what was given.
         known: what it could have been.
         where: comes before the nearest one, such as the table that it stands in.
     """
@@ -124,6 +123,9 @@ class CancelledError(BuildlibError):
 
     exit_code = 130
     kind = "interrupted"
+
+
+NOT_BEGUN: Final = CancelledError("not begun", why="the task ended before")
 
 
 class ProblemsError(BuildlibError):

@@ -18,10 +18,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from buildlib import interrupts
+from buildlib.background import Background
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
+
+T = TypeVar("T")
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
@@ -96,7 +99,6 @@ class Runner(Protocol):
         """Run to the end and capture both streams; a failure is a code, not an exception.
 
         Args:
-            argv: program and arguments.
             timeout: seconds; None: as long as it takes.
             env: variables of this process alone, for what must be in no command line.
         """
@@ -128,11 +130,9 @@ class PlumbumExecutor:
 
     Args:
         env: the environment of the processes; what it does not name is as in this process.
-        cwd: where they start.
     """
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
-        """Keep the environment and the directory for every process."""
         from plumbum import local  # noqa: PLC0415 - slow to load, and a dry run starts nothing
 
         self._local = local
@@ -184,7 +184,7 @@ class PlumbumExecutor:
             TimedOutError: it took longer than `timeout` seconds (exit 4).
             CancelledError: the user interrupted (exit 130).
         """
-        return self._captured(argv, None, timeout, env)
+        return self._captured(argv, subprocess.DEVNULL, timeout, env)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with `text` on its standard input, and capture both streams.
@@ -194,22 +194,34 @@ class PlumbumExecutor:
         Raises:
             ToolError, TimedOutError, CancelledError: as `run`.
         """
-        return self._captured(argv, text.encode(), timeout)
+        # `communicate` sends nothing more once it was waited for in vain: CPython up to 3.13.
+        source, sink = os.pipe()
+
+        def give() -> None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(sink, "wb") as file:
+                file.write(text.encode())
+
+        try:
+            Background(give)
+            return self._captured(argv, source, timeout)
+        finally:
+            os.close(source)
 
     def _captured(
         self,
         argv: Sequence[str],
-        given: bytes | None,
+        stdin: int,
         timeout: float | None,
         env: Mapping[str, str] = NOTHING,
     ) -> Completed:
         pipe = subprocess.PIPE
-        stdin = subprocess.DEVNULL if given is None else pipe
         with self._process(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=env) as process:
-            try:
-                out, err = process.communicate(given, timeout=timeout)
-            except subprocess.TimeoutExpired as error:
-                raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
+            for turn in interrupts.turns(timeout):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    out, err = process.communicate(timeout=turn)
+                    break
+            else:
+                raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s")
         said, complained = (text.decode(errors="replace") for text in (out, err))
         return Completed(code=process.returncode, stdout=said, stderr=complained)
 
@@ -227,7 +239,7 @@ class PlumbumExecutor:
         ) as process:
             for line in _lines(cast("BufferedReader", process.stdout), watch):
                 on_line(line)
-            return int(process.wait())
+            return _code(process)
 
     def attach(
         self,
@@ -242,11 +254,7 @@ class PlumbumExecutor:
             ToolError, CancelledError, Exception: as `stream`.
         """
         with self._process(argv, stdin=None, stdout=None, stderr=None, env=env) as process:
-            while watch:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    return int(process.wait(timeout=watch.every))
-                watch.ask()
-            return int(process.wait())
+            return _code(process, watch)
 
     @contextlib.contextmanager
     def serve(self, argv: Sequence[str], log: Path) -> Iterator[Callable[[], bool]]:
@@ -256,7 +264,6 @@ class PlumbumExecutor:
         process, however that ends.
 
         Args:
-            argv: program and arguments.
             log: file for both streams.
 
         Raises:
@@ -313,7 +320,6 @@ class PlumbumExecutor:
                 self._finish(process)
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
-        """See to it that a process has ended, and forget it."""
         with interrupts.held():
             if process.poll() is None:
                 interrupts.end(process, GRACE)
@@ -372,12 +378,10 @@ class Cancellable:
     """Starts processes until it is cancelled, and ends those then whose output it passes on.
 
     Args:
-        executor: starts them.
         why: what the error of those says that can't be started, or are ended.
     """
 
     def __init__(self, executor: Executor, why: str) -> None:
-        """Keep what starts them."""
         # It goes on for what cleans up.
         self.always, self._why = executor, why
         self._cancelled = threading.Event()
@@ -428,7 +432,7 @@ class Cancellable:
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until it is cancelled; raises as `run`."""
-        self._cancelled.wait(seconds)
+        any(map(self._cancelled.wait, interrupts.turns(seconds)))
         self._check()
 
     def _check(self) -> None:
@@ -441,7 +445,7 @@ def pause(executor: Executor, seconds: float) -> None:
     if isinstance(executor, Cancellable):
         executor.pause(seconds)
     else:
-        time.sleep(seconds)
+        interrupts.sleep(seconds)
 
 
 class _Looking:
@@ -471,13 +475,32 @@ def _is_binary(path: str) -> bool:
         return False
 
 
+def _wait(ready: Callable[[float], T], watch: Watch | None) -> T:
+    """Wait until something is ready, and return it; ask what the watch asks meanwhile."""
+    while True:
+        for turn in interrupts.turns(watch.every if watch else None):
+            if found := ready(turn):
+                return found
+        if watch:
+            watch.ask()
+
+
+def _code(process: subprocess.Popen[bytes], watch: Watch | None = None) -> int:
+    def ended(seconds: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        return process.returncode is not None
+
+    _wait(ended, watch)
+    return int(process.returncode)
+
+
 def _chunks(stream: BufferedReader, watch: Watch | None) -> Iterator[bytes]:
     """Yield what comes, as it comes: never does `read1` keep anything back in its buffer."""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
-            while watch and not selector.select(watch.every):
-                watch.ask()
+            _wait(selector.select, watch)
             chunk = stream.read1(_CHUNK)
             if not chunk:
                 return

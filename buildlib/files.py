@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import errno
+import fcntl
 import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,33 @@ _KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
 # What it says where a file system knows no hard links.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _UNIT: Final = 1000
+# Seconds between two looks at a lock.
+_LOOK: Final = 0.1
+
+
+@contextmanager
+def locked(folder: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold the lock of a directory for the time of a block.
+
+    It is on the directory itself: no lock file is left behind, and it ends with the process.
+
+    Raises:
+        BlockingIOError: another one holds it, and it is not waited for.
+        OSError: the directory can't be read.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waits:
+                    raise
+            time.sleep(_LOOK)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_file(path: Path, data: str | bytes) -> None:

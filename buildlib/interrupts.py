@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import math
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ from buildlib.errors import CancelledError
 PATIENCE: Final = 10.0
 # How long a process that is ended may take for it, before it is killed.
 _GRACE: Final = 5.0
+# How long one blocking call may take, in seconds.
+_TURN: Final = 1.0
 # How long after a lost interrupt it is raised again.
 _SOON: Final = 0.005
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -68,7 +71,6 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        """Start with nothing heard."""
         self.permanent = self.pending = self.ended = self.hurried = False
         self.starting: list[None] = []
         self.tasks = self.held = 0
@@ -210,6 +212,28 @@ def held() -> Iterator[None]:
             raise Interrupt
 
 
+def turns(seconds: float | None = None) -> Iterator[float]:
+    """Yield how long each of the short waits may take that a long one is made of.
+
+    Python notices a signal that comes just before a blocking call only after it: none is long.
+
+    Args:
+        seconds: of all of them together; None: without end.
+    """
+    left = math.inf if seconds is None else seconds
+    while True:
+        yield min(left, _TURN)
+        left -= _TURN
+        if left <= 0:
+            return
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, and be interrupted within a moment."""
+    for turn in turns(seconds):
+        time.sleep(turn)
+
+
 @contextmanager
 def starting() -> Iterator[None]:
     """Start a process in the block, and add it to CHILDREN: no signal comes in between.
@@ -230,12 +254,7 @@ def starting() -> Iterator[None]:
 
 @contextmanager
 def leaving(what: str, remedy: str) -> Iterator[None]:
-    """Say what the block may leave, where its clean-up is not waited for.
-
-    Args:
-        what: may be left.
-        remedy: how to remove it by hand.
-    """
+    """Say what the block may leave, where its clean-up is not waited for."""
     _state.left.append((what, remedy))
     try:
         yield

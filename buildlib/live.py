@@ -52,9 +52,7 @@ class Screen:
     """The last lines of a terminal.
 
     Args:
-        write: writes to the terminal.
         rows: returns what runs, and the line below it.
-        colour: whether the terminal gets colours.
     """
 
     def __init__(
@@ -64,7 +62,6 @@ class Screen:
         *,
         colour: bool,
     ) -> None:
-        """Draw nothing yet."""
         self._rows = rows
         self._terminal = _Terminal(
             file=cast("IO[str]", _Stream(write)),

@@ -50,7 +50,6 @@ def sessions(
     Args:
         root: where the project's configuration is looked for, upwards; default: the directory of
             the noxfile.
-        only: names of the sessions that are registered.
         prefix: comes before each name, such as `api_` where a repository has several projects.
         release: `dry` only prints the steps of a release, for a repository whose release can't be
             tested on the machine.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildlib.dockerfile.ignore import IgnoreFile
     from buildlib.dockerfile.parser import Dockerfile
 
-_IGNORE: Final = ".dockerignore"
+IGNORE_FILE: Final = ".dockerignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +128,17 @@ class Project:
         from buildlib.dockerfile.ignore import read_ignore_file  # noqa: PLC0415 - not for a version
 
         named = self._place("dockerfile", self.config.dockerfile)
-        beside = (path.with_name(f"{path.name}{_IGNORE}") for path in (named, self.dockerfile_path))
-        return read_ignore_file(*beside, self.context / _IGNORE)
+        beside = (
+            path.with_name(f"{path.name}{IGNORE_FILE}") for path in (named, self.dockerfile_path)
+        )
+        return read_ignore_file(*beside, self.context / IGNORE_FILE)
 
     @property
     def finds_ignore_file(self) -> bool:
         """Return whether the builder finds that file by itself."""
         path = self.ignore_file.path
-        own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}{_IGNORE}")
-        if path is None or path == self.context / _IGNORE:
+        own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}{IGNORE_FILE}")
+        if path is None or path == self.context / IGNORE_FILE:
             return True
         return own.is_file() and own.samefile(path)
 
@@ -227,7 +229,6 @@ def load_project(
     """Load the project that `start` lies in.
 
     Args:
-        start: a directory of it.
         env: the environment; VERSION and SOURCE_DATE_EPOCH count beside what the configuration
             takes from it.
         now: the clock, seconds since the epoch.
@@ -261,12 +262,6 @@ def load_projects(
 
     Args:
         start: as for `load_project`, and so is the rest.
-        env: of it.
-        now: of it.
-        overrides: of it.
-        version: of it.
-        ahead: of it.
-        meanwhile: of it.
         only: names of `[images.NAME]`; none: all. A project without these tables has one image.
 
     Raises:
@@ -281,7 +276,6 @@ class _Loader:
     """Loads images of one file, each once; they share what git says.
 
     Args:
-        file: the configuration.
         env, now, version, ahead, meanwhile: as `load_project` has them.
     """
 
@@ -294,7 +288,6 @@ class _Loader:
         ahead: Ahead | None,
         meanwhile: Callable[[], object],
     ) -> None:
-        """Begin with nothing."""
         self._file, self._env, self._now = file, env, now
         self._version = version or env.get("VERSION", "")
         self._ahead, self._meanwhile = ahead, meanwhile
@@ -326,7 +319,6 @@ class _Loader:
         return self._known[name, chosen]
 
     def _facts(self, config: Config) -> GitFacts | NoGit:
-        """Return what git says, by what the tags of an image are called."""
         known = self._git.get(config.naming) or next(iter(self._git.values()), None)
         if known is None:
             if not self._ahead or self._ahead.root.resolve() != config.root.resolve():

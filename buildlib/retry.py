@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from buildlib import interrupts
 from buildlib.errors import TransientError
 
 # As docker, cosign and the libraries of Go word them, with the statuses and codes of registries.
@@ -68,15 +68,13 @@ class Retrier:
     """Repeats what may work later.
 
     Args:
-        patience: how often, and how long.
-        tally: counts the retries.
         sleep: of this machine.
         chance: spreads the waits; between 0 and 1.
     """
 
     patience: Patience = field(default_factory=Patience)
     tally: Tally = field(default_factory=Tally)
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = interrupts.sleep
     chance: Callable[[], float] = random.random
 
     def persist(self, once: Callable[[], T]) -> T:

@@ -62,7 +62,6 @@ def shell_line(argv: Sequence[str], context: Path | None = None) -> str:
     """Return argv quoted for a POSIX shell.
 
     Args:
-        argv: the words.
         context: a directory that the shell calls $CONTEXT.
     """
     if context is None:

@@ -58,6 +58,12 @@ def one_line(text: str) -> str:
     return " ".join(clean(redact(text)).split())
 
 
+def last_line(text: str) -> str:
+    """Return the last line that is not blank: what most programs say in the end is why."""
+    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
 def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return a value of JSON without credentials and control characters in its texts."""
     if isinstance(value, str):

@@ -35,7 +35,6 @@ def find_newer(tag: str, tags: Iterable[str]) -> Newer:
 
     Args:
         tag: the one in use; one without numbers has no newer ones.
-        tags: all that there are.
     """
     own = _TAG.fullmatch(tag)
     if not own:

@@ -40,7 +40,6 @@ def _output(plan: BuildPlan) -> list[str]:
 
 
 def _instructions(plan: BuildPlan) -> list[str]:
-    """Return who reads which stage of the Dockerfile."""
     return [
         *(["--builder", plan.builder] if plan.builder else []),
         *["--file", str(plan.file)],
@@ -64,7 +63,6 @@ def call_argv(plan: BuildPlan, method: str) -> tuple[str, ...]:
     """Return the command that asks the frontend for something else than a build.
 
     Args:
-        plan: whose Dockerfile it is about.
         method: as buildx takes it.
     """
     args, contexts = _given(plan)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +50,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor, Watch, pause
+from buildlib.files import locked
 from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
@@ -122,17 +121,13 @@ def _exclusive(destination: Path | None) -> Iterator[None]:
     if destination is None:
         yield
         return
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(destination.parent, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"can't write to {destination.parent}", why=str(error)) from error
-    try:
-        # On the directory itself: no lock file is left behind, and it ends with the process.
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(destination.parent))
+        except OSError as error:
+            raise InputError(f"can't write to {destination.parent}", why=str(error)) from error
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -236,7 +231,6 @@ def build_image(
 
     Args:
         project: from `load_project`.
-        request: what is wanted.
         executor: starts `docker`; its environment should hold BUILDKIT_PROGRESS=rawjson, without
             which steps are not counted.
         console: shows commands, steps and warnings.

@@ -73,8 +73,6 @@ def check_builder(
     """Return why a builder can't do the build.
 
     Args:
-        plan: what is to be built.
-        facts: what docker says.
         found: what buildx says about the builder.
         described: what the configuration says about it; None: nothing.
     """
@@ -120,7 +118,6 @@ def check_nodes(
     """Return a problem for each node that the build needs and that does not answer.
 
     Args:
-        plan: what is to be built, or is being built.
         found: what buildx says about the builder.
         described: what the configuration says about it; None: nothing.
     """

@@ -50,7 +50,7 @@ _BRANCHES: Final = (
 Table = Mapping[str, Any]
 
 
-class Comparison(NamedTuple):
+class SinceCommit(NamedTuple):
     """What an earlier commit is compared by.
 
     Args:
@@ -58,7 +58,6 @@ class Comparison(NamedTuple):
         top: of the work tree.
         paths: that differ, relative to it.
         before: the configuration of then; None: there was none.
-        now: the configuration.
     """
 
     name: str
@@ -68,11 +67,10 @@ class Comparison(NamedTuple):
     now: Table
 
 
-def compare(project: Project, ref: str) -> Comparison:
+def compare(project: Project, ref: str) -> SinceCommit:
     """Compare the work tree with a commit.
 
     Args:
-        project: an image of it.
         ref: the commit; empty: where HEAD left the default branch, or the last tag.
 
     Raises:
@@ -89,7 +87,7 @@ def compare(project: Project, ref: str) -> Comparison:
     root, file = project.config.root, project.config.file
     below = (root.resolve() / file).relative_to(facts.root.resolve()).as_posix()
     before = git.run("show", f"{commit}:{below}")
-    return Comparison(
+    return SinceCommit(
         name=f"{name} ({commit[:7]})" if not commit.startswith(name) else commit[:7],
         top=facts.root.resolve(),
         paths=tuple(filter(None, f"{differing}\0{others}".split("\0"))),
@@ -139,15 +137,9 @@ def _table(text: str, file: str) -> Table | None:
 
 
 class Changed:
-    """Says why images differ.
+    """Says why images differ."""
 
-    Args:
-        comparison: with an earlier commit.
-        request: of their builds.
-    """
-
-    def __init__(self, comparison: Comparison, request: BuildRequest) -> None:
-        """Begin with nothing."""
+    def __init__(self, comparison: SinceCommit, request: BuildRequest) -> None:
         self._comparison, self._request = comparison, request
         self._known: dict[str, tuple[str, ...]] = {}
 
@@ -186,7 +178,6 @@ class Changed:
             yield f"{', '.join(different)} in {file}"
 
     def _files(self, plan: BuildPlan) -> Iterator[str]:
-        """Yield the files that differ, and that the build reads."""
         top, context = self._comparison.top, plan.context
         ignore = preflight.read_ignore(plan)
         sources = [_pattern(source) for source in plan.sources]

@@ -110,7 +110,6 @@ class _CheckingOut:
     """
 
     def __init__(self, project: Project, top: Path, folder: Path) -> None:
-        """Begin with nothing."""
         self._project, self._top = project, top
         self._made = Checkout(folder=folder, top=top)
         self._lines: list[str] = []
@@ -153,7 +152,6 @@ class _CheckingOut:
         }
 
     def _write(self, repository: GitRepository, commit: str) -> None:
-        """Write the files that a commit of a repository has, without submodules."""
         env = self._environment(repository)
         target = self._made.root / repository.below
         target.mkdir(parents=True, exist_ok=True)

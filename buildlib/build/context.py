@@ -126,7 +126,6 @@ def uncommitted(project: Project, plan: BuildPlan, ignore: DockerIgnore) -> tupl
 
     Args:
         project: on its work tree.
-        plan: what is built.
         ignore: what is kept out of the context.
     """
     if plan.checkout or not isinstance(project.git, GitFacts):

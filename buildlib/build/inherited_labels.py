@@ -30,12 +30,7 @@ Labels = Mapping[str, str]
 
 
 def inherited_stand_ins(plan: BuildPlan, executor: Executor) -> tuple[str, ...]:
-    """Return the placeholders that the images were built on from which this one takes something.
-
-    Args:
-        plan: of the build.
-        executor: starts docker.
-    """
+    """Return the placeholders that the images were built on from which this one takes something."""
     replaced = dict(plan.build_contexts)
     layouts, references = [], []
     for base in plan.bases:
@@ -67,7 +62,6 @@ def _is_reference(text: str) -> bool:
 
 
 def _of_engine(executor: Executor, references: Sequence[str]) -> list[Labels]:
-    """Return the labels of those images that the engine has."""
     if not references:
         return []
     template = "{{json .Config.Labels}}"

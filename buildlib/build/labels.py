@@ -52,7 +52,6 @@ def image_labels(
         config: gives title, description, licenses, source and own labels.
         version: gives version, revision and time.
         remote: the address of `origin`, for a source that is not configured.
-        base_name: the reference of the base image.
         base_digest: what that is pinned to.
         stand_ins: references whose real image was replaced by a stand-in.
         branch: that HEAD is on, for labels that name it.

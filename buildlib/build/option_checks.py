@@ -79,9 +79,7 @@ def check_options(
     """Return what is wrong with the further options of a build.
 
     Args:
-        plan: what is to be built.
         dockerfile: whose stages may be named.
-        env: that docker gets.
         allowed: patterns of names that are configured as none of a secret.
     """
     return [

@@ -125,7 +125,6 @@ def configured_options(config: Config, facts: Mapping[str, str], *, attests: boo
     """Return the options that the table `build` gives a build.
 
     Args:
-        config: whose table it is.
         facts: that stand in the values of annotations.
         attests: the image may have attestations, which make its digest another one every time.
     """
@@ -180,7 +179,6 @@ def build_options(
     """Return the options of a build, in the order of buildx's help.
 
     Args:
-        project: whose build it is.
         given: of the command line, with absolute paths.
         attests: the image may have attestations.
         several: it is built for several platforms: there is an index to annotate.

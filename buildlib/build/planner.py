@@ -262,9 +262,6 @@ def below(
     They are built as an archive is, so that its bytes are those that are published.
 
     Args:
-        project: which is based on them.
-        request: of its build.
-        bases: as its Dockerfile has them.
         layouts: the directory for them.
     """
     found, known = [], dict(project.below)
@@ -323,9 +320,6 @@ def make_build_plan(
     """Return the plan; nothing is changed.
 
     Args:
-        project: whose image it is.
-        request: what is wanted.
-        dockerfile: as read.
         metadata_file: for buildx.
         handover: a directory that may be made for the Dockerfile, where the builder needs it.
         layouts: a directory that may be made for images of the repository below this one; None:
@@ -571,15 +565,12 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         branch=project.facts["branch"],
     )
     labels |= dict(map(pair, request.values("label")))
+    several = plan.output == Output.OCI and len(plan.platforms) > 1
     return replace(
         plan,
         references=names,
         mapped=mapped,
         labels=tuple(sorted(labels.items())),
-        annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
+        # An archive of several platforms is published as an index.
+        annotations=tuple(index_annotations(labels).items()) if several else (),
     )
-
-
-def _has_index(plan: BuildPlan) -> bool:
-    """Return whether it is published as an index: an archive of several platforms."""
-    return plan.output == Output.OCI and len(plan.platforms) > 1

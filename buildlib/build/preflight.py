@@ -37,7 +37,6 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
     """Return what is wrong with docker, buildx and the engine, whatever is to be built.
 
     Args:
-        facts: what docker says.
         endpoint: DOCKER_HOST, where the user set it.
     """
     problems: list[BuildlibError] = []
@@ -102,7 +101,6 @@ def check_build_args(
 
     Args:
         pairs: names and values; None: the value is taken from the environment.
-        env: that docker gets.
         allowed: patterns of names that are configured as none of a secret.
     """
     allowed = tuple(allowed)
@@ -153,7 +151,6 @@ def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[s
 
     Args:
         texts: of `--secret`; one that can't be read is passed over.
-        env: that docker gets.
     """
     found = []
     for text in texts:
@@ -175,7 +172,6 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
 
     Args:
         texts: of `--secret`, of the form that `check_secrets` wants.
-        env: that docker gets.
     """
     found: list[BuildlibError] = []
     for text in texts:
@@ -196,7 +192,6 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     """Return a sentence where the whole build context is copied, with what is not source in it.
 
     Args:
-        plan: what is to be built.
         names: of files and directories that no image should have, relative to the context.
     """
     if plan.checkout or not any(context_path(source) == "." for source in plan.sources):
@@ -231,8 +226,6 @@ def other_version(plan: BuildPlan, dockerfile: Dockerfile, name: str) -> tuple[s
     """Return a sentence where the program does not get the version that the image has.
 
     Args:
-        plan: what is to be built.
-        dockerfile: whose ARGs they are.
         name: of the build arg that says the version; empty: none does.
     """
     given = dict(plan.build_args).get(name)
@@ -359,8 +352,6 @@ def check_output(
     """Return what the engine's image store or the builder's driver can't do.
 
     Args:
-        plan: what is to be built.
-        facts: what docker says.
         builder: what buildx says about the builder; None: it was not asked.
         hint: what to do where there is no such builder.
     """

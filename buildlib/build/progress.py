@@ -39,7 +39,6 @@ class BuildProgress:
     """Takes lines, gives events, and counts."""
 
     def __init__(self) -> None:
-        """Begin with no step."""
         self._steps: dict[str, BuildStep] = {}
         self._running: dict[str, Activity] = {}
         self._parts: dict[str, dict[str, _Part]] = {}
@@ -184,7 +183,6 @@ class PlainProgress:
     _STEP: Final = " > "
 
     def __init__(self) -> None:
-        """Begin with no line."""
         self.messages: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property

@@ -59,7 +59,6 @@ class Recorded:
     """What a record is made of.
 
     Args:
-        task: that builds.
         plan: what is built, from `dockerfile`.
         engine, builder: what builds; None: the builder was not asked.
         unknown: paths of the context that git does not have.
@@ -111,7 +110,6 @@ class Recording:
         self._taken: dict[str, Step] = {}
 
     def _stages(self, written: Written, args: dict[str, str]) -> list[tuple[Stage, ...]]:
-        """Return the stages, as each platform sees them."""
         native = str(self._about.engine.platform or "")
         names = [str(one) for one in self._about.plan.platforms] or [native]
         known = (platform_variables(name, native) for name in names)
@@ -324,7 +322,6 @@ class Recording:
         """Write the record.
 
         Args:
-            result: of a build that succeeded.
             error: that ended any other.
         """
         with interrupts.held(), self._spared():

@@ -108,7 +108,6 @@ def create_steps(builder: BuilderSettings, root: Path) -> tuple[BuilderStep, ...
     """Return what makes the builder, node after node; none for the driver docker.
 
     Args:
-        builder: what is described.
         root: the project's, which files are relative to.
     """
     if builder.driver == DOCKER:
@@ -144,7 +143,6 @@ def caches(
     would write all of them, and the last would win.
 
     Args:
-        builder: whose caches they are.
         platforms: of the build; none: what the builder's first node builds.
     """
     chosen = tuple(platforms) or builder.nodes[0].platforms[:1]

@@ -19,7 +19,7 @@ from buildlib.builders.commands import (
     missing_hint,
     remove_step,
 )
-from buildlib.builders.ownership import Record, Records
+from buildlib.builders.ownership import OwnBuilder, OwnBuilders
 from buildlib.builders.probe import why_unreachable
 from buildlib.builders.usage import read_usage
 from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
@@ -170,18 +170,15 @@ class BuilderManager:
     Args:
         root: the project's, which files are relative to.
         env: of docker, for where buildx keeps its builders.
-        executor: starts docker.
-        console: shows what is started.
     """
 
     def __init__(
         self, root: Path, env: Mapping[str, str], executor: Executor, console: Console
     ) -> None:
-        """Keep them."""
         self._root = root
         self._executor = executor
         self._console = console
-        self.records = Records(env)
+        self.records = OwnBuilders(env)
 
     def create(self, builder: BuilderSettings) -> BuilderStatus:
         """Create it as it is described, or leave it where it is so already.
@@ -216,7 +213,7 @@ class BuilderManager:
         """Create it; what can't be used is removed again, and is not there for the next build."""
         # Before anything is created: what is interrupted in the middle is ours all the same.
         names = {node.name: "" for node in builder.nodes}
-        record = Record(driver=builder.driver, nodes=names)
+        record = OwnBuilder(driver=builder.driver, nodes=names)
         self.records.write(builder.name, record)
         made = False
         try:
@@ -315,7 +312,6 @@ class BuilderManager:
         """Return the status with what the nodes do and hold, if all of them run.
 
         Args:
-            status: of the builder.
             name: by which buildx knows it.
         """
         if status.state != "ready" or any(node.state != RUNNING for node in status.nodes):

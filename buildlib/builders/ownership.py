@@ -22,7 +22,7 @@ _FOLDER: Final = "buildlib"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class OwnBuilder:
     """A builder that was made here.
 
     Args:
@@ -47,7 +47,7 @@ class Record:
         )
 
 
-class Records:
+class OwnBuilders:
     """Where the records are.
 
     Args:
@@ -55,21 +55,20 @@ class Records:
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        """Keep the directory."""
         self._folder = buildx_folder(env) / _FOLDER
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    def read(self, name: str) -> Record | None:
+    def read(self, name: str) -> OwnBuilder | None:
         """Return the record of a builder; None where there is none that can be read."""
         try:
             found: dict[str, Any] = json.loads(self._path(name).read_text(encoding="utf-8"))
-            return Record(**found)
+            return OwnBuilder(**found)
         except (OSError, ValueError, TypeError):
             return None
 
-    def write(self, name: str, record: Record) -> None:
+    def write(self, name: str, record: OwnBuilder) -> None:
         """Keep a record, in one step.
 
         Raises:

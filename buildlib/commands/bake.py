@@ -53,7 +53,6 @@ def bake(run: Edge, *, printed: bool, output: str) -> None:
 
 
 def _with_those_below(projects: Iterable[Project]) -> list[Project]:
-    """Return the images, each after those that it is based on."""
     found: dict[str, Project] = {}
 
     def add(project: Project) -> None:

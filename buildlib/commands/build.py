@@ -57,9 +57,6 @@ def call(
     """Have the frontend answer about the Dockerfile instead of a build; return buildx's exit code.
 
     Args:
-        run: of the task.
-        beginning: of the task.
-        request: what would be built.
         method: as buildx takes it: `check`, `outline`, `targets`, and its fields.
         as_json: the answer is buildx's own JSON.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from buildlib.background import first_ended
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.changed import changed_images
@@ -16,6 +17,7 @@ from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
 from buildlib.console import labelled
 from buildlib.errors import (
+    NOT_BEGUN,
     BuildlibError,
     CancelledError,
     InputError,
@@ -53,7 +55,7 @@ def build_images(
         flow.build(projects)
     finally:
         if as_json:
-            found = {name: _as_dict(one) for name, one in flow.outcomes.items()}
+            found = {_name(one): _as_dict(flow.outcome(_name(one))) for one in projects}
             run.console.answer(to_json({**answer, "images": found}))
     raise_problems(flow.problems)
 
@@ -62,7 +64,6 @@ def changed_names(run: Edge, names: Sequence[str], ref: str) -> tuple[str, ...]:
     """Return the images that differ from a commit, and say of each why it does or does not.
 
     Args:
-        run: of a task.
         names: of the images; none: the project has only one, without a table.
         ref: the commit; empty: the usual one.
     """
@@ -95,20 +96,16 @@ class _Flow:
     """The builds of some images.
 
     Args:
-        run: of the task.
-        beginning: what is on its way.
-        batch: how they are built.
-        request: of each.
         as_json: nothing is printed here.
     """
 
     def __init__(
         self, run: Edge, beginning: Beginning, batch: Batch, request: BuildRequest, *, as_json: bool
     ) -> None:
-        """Begin with nothing."""
         self._run, self._beginning, self._batch = run, beginning, batch
         self._request, self._as_json = request, as_json
         self.outcomes: dict[str, Outcome] = {}
+        self._begun: set[str] = set()
         self.problems: list[BuildlibError] = []
 
     def build(self, projects: Sequence[Project]) -> None:
@@ -121,25 +118,44 @@ class _Flow:
             return
         self._at_once(projects)
 
+    def outcome(self, name: str) -> Outcome:
+        """Return what became of one, also where it was left as something else failed."""
+        stopped = CancelledError("interrupted") if name in self._begun else NOT_BEGUN
+        return self.outcomes.get(name) or stopped
+
     def _at_once(self, projects: Sequence[Project]) -> None:
-        waiting, running = list(projects), dict[Future[Outcome], Project]()
-        with ThreadPoolExecutor(self._batch.jobs) as pool:
-            try:
-                while waiting or running:
-                    for project in [*waiting]:
-                        left = {one.config.name for one in (*waiting, *running.values())}
-                        if left.isdisjoint(name for name, _ in project.below):
-                            waiting.remove(project)
-                            if not self._has_failed_below(project):
-                                running[pool.submit(self._labelled, project)] = project
-                    for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._end(running.pop(ended), ended.result)
-            except BaseException:
-                # The processes of the others end, and they remove what they made.
-                for one in running:
-                    one.cancel()
-                self._run.close()
-                raise
+        running = dict[Future[Outcome], Project]()
+        try:
+            with ThreadPoolExecutor(self._batch.jobs) as pool:
+                self._begin_each(pool, list(projects), running)
+        finally:
+            # What ended well meanwhile.
+            for future, project in running.items():
+                if not (future.cancelled() or future.exception()):
+                    self.outcomes[_name(project)] = future.result()
+
+    def _begin_each(
+        self,
+        pool: ThreadPoolExecutor,
+        waiting: list[Project],
+        running: dict[Future[Outcome], Project],
+    ) -> None:
+        try:
+            while waiting or running:
+                for project in [*waiting]:
+                    left = {one.config.name for one in (*waiting, *running.values())}
+                    if left.isdisjoint(name for name, _ in project.below):
+                        waiting.remove(project)
+                        if not self._has_failed_below(project):
+                            running[pool.submit(self._labelled, project)] = project
+                for ended in first_ended(running):
+                    self._end(running.pop(ended), ended.result)
+        except BaseException:
+            # The processes of the others end, and they remove what they made.
+            for one in running:
+                one.cancel()
+            self._run.close()
+            raise
 
     def _labelled(self, project: Project) -> Outcome:
         """Build one beside others, whose lines come in between."""
@@ -147,6 +163,7 @@ class _Flow:
             return self._one(project)
 
     def _one(self, project: Project) -> Outcome:
+        self._begun.add(_name(project))
         with files_of(self._run, project, self._request) as there:
             if self._run.dry:
                 plan, warnings = plan_build(there, self._request)

@@ -113,7 +113,6 @@ def _defaults(config: Config, key: str, table: Mapping[str, object]) -> Iterator
 
 
 def _redacted(value: object) -> object:
-    """Return what a file has without what is secret in it."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):

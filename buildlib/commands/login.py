@@ -41,8 +41,6 @@ def login_problem(host: str, stderr: str, known: Credentials) -> BuildlibError:
     """Return why docker has not signed in; it has one exit code for all reasons.
 
     Args:
-        host: of the registry.
-        stderr: of docker.
         known: the credentials, which are not in the message.
     """
     lines = [line for line in stderr.splitlines() if not line.startswith(_LOG)]

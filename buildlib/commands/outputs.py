@@ -20,7 +20,6 @@ def write_outputs(
     Args:
         env: for GITHUB_OUTPUT.
         image: whose outputs have its name before theirs, as in `api-digest`; empty: the only one.
-        version: of the image.
         digest: of the image; empty: the output has none.
         tags: full references, one a line.
 

@@ -39,8 +39,6 @@ def never_moves(
 
     Args:
         config: has the rules of the project.
-        registry: may have its own.
-        tag: to be given.
         versions: known to git; the tag of one of them never moves, whatever else it looks like.
     """
     rules = config.tag_rules(registry)
@@ -65,9 +63,7 @@ def promote(
     """Verify the digest in each registry, and point the tag at it there.
 
     Args:
-        run: where it is printed.
         digest: of an image in all registries.
-        tag: to be given.
         names: of the registries; none: all.
         unverified: why nothing is verified; empty: it is.
         as_json: print JSON.

@@ -93,8 +93,6 @@ class PublishPlanner:
         """Read everything but the registries.
 
         Args:
-            run: of the task.
-            options: of the task.
             by_version: a version that is not a release is a snapshot, without the option for it.
 
         Raises:
@@ -298,8 +296,6 @@ def publish(
     """Publish, and report how far it came.
 
     Args:
-        run: of the task.
-        options: of the task.
         patience: with the registries; None: the default.
         terms: how long claims last; None: the default.
         reached: is called after each step that is kept in the receipt, with its name.
@@ -341,7 +337,8 @@ def publish(
     finally:
         receipt = flow.receipt
         if flow.begun and not receipt.finished:
-            run.farewell = run.console.describe(_stopped())
+            hint = f"{PROGRAM} {TASK} --resume finishes it"
+            run.farewell = run.console.describe(CancelledError("interrupted", hint=hint))
         if show and flow.begun:
             show(receipt)
         elif options.as_json:
@@ -359,11 +356,6 @@ def _hand_on(run: Edge, image: str, receipt: Receipt) -> None:
     tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
     version, digest = receipt.version, receipt.digest
     write_outputs(run.env, image=image, version=version, digest=digest, tags=tags)
-
-
-def _stopped() -> CancelledError:
-    """Return what an interrupt of a publication says that has something to resume."""
-    return CancelledError("interrupted", hint=f"{PROGRAM} {TASK} --resume finishes it")
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt, archive: Path) -> None:

@@ -81,10 +81,8 @@ class Today(NamedTuple):
     """What a release of HEAD would be now, with the real configuration.
 
     Args:
-        version: of the release.
         tag: git tag that has to be made for it; empty: HEAD has one.
         tags: of the image, by the registry's name.
-        refused: what forbids it.
     """
 
     version: str
@@ -113,16 +111,12 @@ class Copy(Edge):
     """The copy that is released.
 
     Args:
-        run: where it is printed.
-        start: a directory of the copy.
-        env: of every process.
         change: returns the configuration that counts instead of the committed one.
     """
 
     def __init__(
         self, run: Edge, start: Path, env: Mapping[str, str], change: Callable[[Config], Config]
     ) -> None:
-        """Keep them."""
         super().__init__(start, env, dry=False, quiet=False, chosen=Chosen(image=run.image))
         self._run, self._change = run, change
 
@@ -299,7 +293,6 @@ def release_today(project: Project, git: GitFacts, tag: str) -> Today:
 
     Args:
         project: on its work tree.
-        git: its facts.
         tag: that would be made for it; empty: HEAD has one.
     """
     tagged, config = _tagged(project, git, tag), project.config
@@ -351,7 +344,6 @@ def _show_plan(run: Edge, git: GitFacts, today: Today, *, as_json: bool) -> None
 
 
 def _steps(git: GitFacts, today: Today) -> Iterator[tuple[str, list[str]]]:
-    """Yield what is done, with the commands."""
     copying = clone_commands(git, "COPY", today.tag)
     yield "copy HEAD into a temporary directory", [shell_line(("git", *one)) for one in copying]
     yield "make a key pair for this release alone", [shell_line(_PAIR)]

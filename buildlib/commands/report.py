@@ -31,7 +31,6 @@ class ReportOptions(NamedTuple):
         record: identifier; empty: the last one.
         compare: identifier of another record.
         output: of the page; None: a file of its own in dist.
-        otlp: of the trace.
     """
 
     record: str = ""

@@ -17,7 +17,7 @@ from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
-from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
+from buildlib.containers.container import Containers, command_error, labels_of, name_of
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import image_group, image_version
 from buildlib.containers.leftovers import listed_with
@@ -35,7 +35,7 @@ from buildlib.containers.plan import (
 from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
 from buildlib.docker.engine import NOT_EXECUTABLE, OWN_CODES, EngineFacts, inspect_engine
-from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
+from buildlib.errors import BuildlibError, EngineError, InputError, collected, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
 from buildlib.image.labels import VERSION_LABEL, value_of
@@ -119,7 +119,6 @@ def _mention_hidden(run: Edge, plan: RunPlan) -> None:
 
 
 def _attached(flow: ContainerRunner, plan: RunPlan, executor: Executor) -> int:
-    """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
         argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
@@ -308,7 +307,6 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
 
 
 def _folder(config: Config, data_dir: str) -> Path | None:
-    """Return the data directory, where there is one."""
     request = RunRequest(persistent=True, data_dir=data_dir)
     mount = data_mount(config, request, Path.cwd())
     if not mount or mount.kind != "bind" or not Path(mount.source).is_dir():

@@ -82,10 +82,8 @@ class Edge:
     """What a task is given: where it is, what it may start, where it prints.
 
     Args:
-        start: a directory of the project.
         env: the environment that every process of ours gets.
         dry: nothing may be started that changes anything.
-        quiet: progress is not shown.
         json: the answer is JSON.
         verbose: command lines are shown whole, and what the steps of a build print.
         chosen: what is worked on, where a project has several images.

@@ -164,7 +164,6 @@ def release_problems(
 
     Args:
         images: of each platform, as the registry has them.
-        plan: of the project as it is here.
         registry: that they are in; one on this machine may have stand-ins.
     """
     for platform in sorted(set(plan.platforms) - {image.platform for image in images}):

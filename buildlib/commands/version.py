@@ -184,8 +184,6 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
     """Make the tag, or where the run is dry only print the commands; return its name.
 
     Args:
-        run: where it is printed.
-        project: whose tag.
         what: its name, or which number goes up.
         message: of the tag; empty: its name.
         remote: where to push it, or empty.

@@ -11,7 +11,6 @@ def why(run: Edge, step: str, *, as_json: bool) -> None:
     """Report why the steps of the last build ran.
 
     Args:
-        run: of the task.
         step: the one that is asked for; empty: all that ran.
         as_json: the answer is JSON.
 

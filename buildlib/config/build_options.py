@@ -248,8 +248,6 @@ CHECKS: Final[Mapping[str, Check]] = {
 
 
 def _each(option: str) -> KeyType[tuple[str, ...]]:
-    """Return the type of a key that is a list of what an option takes."""
-
     def parse(value: object) -> tuple[str, ...]:
         found = gathered(partial(CHECKS[option], text) for text in parse_list(value))
         return tuple(text for texts in found for text in texts)
@@ -259,8 +257,6 @@ def _each(option: str) -> KeyType[tuple[str, ...]]:
 
 
 def _one(option: str) -> KeyType[str]:
-    """Return the type of a key that is what an option takes."""
-
     def parse(value: object) -> str:
         return CHECKS[option](parse_text(value))[0]
 

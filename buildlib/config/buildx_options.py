@@ -25,7 +25,6 @@ class BuildxOption(NamedTuple):
     Args:
         name: without its dashes.
         option: what it is called here, with its dashes; empty: it is left out.
-        key: of the configuration.
         note: what differs, or why it is left out.
         takes: None where docker-build declares the option itself.
         help: of the option that docker-build gets from here.
@@ -57,7 +56,6 @@ def _given(
     since: tuple[int, ...] = (),
     buildkit: tuple[int, ...] = (),
 ) -> BuildxOption:
-    """Return an option that docker-build has as buildx has it."""
     shown = f"{text}; repeat it" if takes is Takes.EACH else text
     return BuildxOption(name, f"--{name}", key, note, takes, shown, since, buildkit)
 
@@ -65,11 +63,6 @@ def _given(
 def _own(name: str, key: str = "", note: str = "") -> BuildxOption:
     """Return an option that docker-build has, with more to it."""
     return BuildxOption(name, f"--{name}", key, note)
-
-
-def _as(name: str, option: str, note: str) -> BuildxOption:
-    """Return an option that has another name here."""
-    return BuildxOption(name, option, "", note)
 
 
 def _left_out(name: str, note: str) -> BuildxOption:
@@ -136,7 +129,7 @@ OPTIONS: Final = (
         note="the digest of the index, where there are several platforms",
     ),
     _given("label", Takes.EACH, "NAME=value, a label of the image", "labels"),
-    _as("load", "--output load", "the default"),
+    BuildxOption("load", "--output load", "", "the default"),
     _given(
         *("metadata-file", Takes.ONE, "file for what buildx writes about the build"),
         note="without it, a temporary file is used",

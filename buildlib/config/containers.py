@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from buildlib.config.key_types import (
+    LAST_PORT,
     LIST,
     NUMBER,
     PORT,
@@ -31,7 +32,6 @@ from buildlib.config.key_types import (
 from buildlib.errors import InputError
 from buildlib.shell import csv_field, csv_fields
 
-_LAST_PORT: Final = 65535
 _HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
 _PLACE: Final = ("/", ".", "~")
@@ -131,8 +131,8 @@ def _port(value: object) -> Port:
     if isinstance(value, bool) or not isinstance(value, int | str) or not match:
         raise MismatchError('a list of ports, each 9090 or "9091:9090"')
     here, inside = int(match[1] or match[2]), int(match[2])
-    if not 0 < inside <= _LAST_PORT or here > _LAST_PORT:
-        raise MismatchError(f"a list of ports from 1 to {_LAST_PORT}")
+    if not 0 < inside <= LAST_PORT or here > LAST_PORT:
+        raise MismatchError(f"a list of ports from 1 to {LAST_PORT}")
     return Port(here, inside, match[3] or "tcp")
 
 
@@ -258,7 +258,7 @@ def parse_services(value: object, where: str) -> tuple[Service, ...]:
 
 _PORT_FORMS: Final = {
     "anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": _LAST_PORT},
+        {"type": "integer", "minimum": 1, "maximum": LAST_PORT},
         {"type": "string", "pattern": "^([0-9]{1,5}:)?[0-9]{1,5}(/(tcp|udp))?$"},
     ]
 }

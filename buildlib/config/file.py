@@ -69,12 +69,10 @@ class Places:
     """Says where in a file what is wrong with it stands.
 
     Args:
-        file: that was read.
         image: whose table may hold it.
     """
 
     def __init__(self, file: Path | None, image: str = "") -> None:
-        """Keep them."""
         self._file, self._image = file, image
 
     @cached_property

@@ -136,7 +136,6 @@ def own_values(file: Table, name: str) -> dict[str, Any]:
 
     Args:
         file: the whole configuration.
-        name: of the image.
     """
     own: Table = file["images"][name]
     found = {key: _over(file.get(key), value) for key, value in own.items()}

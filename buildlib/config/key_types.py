@@ -19,7 +19,7 @@ Default = TypeVar("Default")
 
 # What the name of a build arg, or of a variable, may be.
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
-_LAST_PORT: Final = 65535
+LAST_PORT: Final = 65535
 _UNITS: Final = {
     "B": 1,
     "kB": 10**3,
@@ -35,13 +35,10 @@ class MismatchError(Exception):
     """The value is not of the type that this key takes; the text says which.
 
     Args:
-        expected: what it has to be.
         key: of a table in which it is, whole; empty: it is the value itself.
-        value: the value there.
     """
 
     def __init__(self, expected: str, key: str = "", value: object = None) -> None:
-        """Keep them."""
         super().__init__(expected)
         self.key, self.value = key, value
 
@@ -50,7 +47,6 @@ class KeyProblemError(InputError):
     """Something is wrong with one key; `path` are the tables that it is in, and the key."""
 
     def __init__(self, what: str, *, path: Sequence[str], hint: str = "") -> None:
-        """Keep where it is."""
         super().__init__(what, hint=hint)
         self.path = tuple(path)
 
@@ -170,8 +166,8 @@ def parse_size(value: object) -> int:
 
 def parse_port(value: object) -> int:
     """Read a TCP port; 0 stands for none, or for any that is free."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_PORT:
-        raise MismatchError(f"a port, from 0 to {_LAST_PORT}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST_PORT:
+        raise MismatchError(f"a port, from 0 to {LAST_PORT}")
     return value
 
 
@@ -217,7 +213,6 @@ def setting(type_: KeyType[T], text: str, default: object = MISSING) -> object:
     """Return a field of a dataclass that is a key of a table; without a default it is needed.
 
     Args:
-        type_: what it takes.
         text: what it is for, in one line.
         default: its value where it is left out.
     """
@@ -235,7 +230,6 @@ def parse_keys(table: type, value: object, where: str) -> dict[str, Any]:
 
     Args:
         table: a dataclass whose fields are made by `setting`.
-        value: what the file has.
         where: the table's name, such as `smoke`.
 
     Raises:
@@ -316,7 +310,7 @@ SIZE: Final = KeyType(
     parse_size,
     {"type": "string", "pattern": r"^\s*[0-9.]+ ?(B|kB|MB|GB|KiB|MiB|GiB)\s*$"},
 )
-PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": _LAST_PORT})
+PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": LAST_PORT})
 FLAG: Final = KeyType(parse_flag, {"type": "boolean"})
 
 
@@ -331,7 +325,6 @@ def parse_fields(
     """Return the keyword arguments that a table holds.
 
     Args:
-        value: the table.
         known: how each of its keys is read.
         where: comes before a key that is not known, such as `smoke.`.
     """

@@ -156,7 +156,6 @@ class ConfigFile:
         env: Mapping[str, str],
         overrides: Mapping[str, object] | None = None,
     ) -> None:
-        """Find and read the file."""
         self._start, self._env, self._overrides = start, env, overrides or {}
         self.root, self._file, self._table = find_table(start.resolve())
 
@@ -332,8 +331,6 @@ def load_images(
 
     Args:
         start: as for `load_config`, and so is the rest.
-        env: of it.
-        overrides: of it.
         only: names of `[images.NAME]`; none: all. A project without these tables has one image.
 
     Raises:

@@ -87,9 +87,6 @@ class Publish:
     )
 
 
-NO_PUBLISH: Final = Publish()
-
-
 def parse_publish(value: object) -> Publish:
     """Return what the table says.
 

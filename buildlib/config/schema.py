@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from buildlib import distribution
 from buildlib.config.config import Config
 from buildlib.config.key_types import schema_of
 
@@ -23,15 +22,6 @@ _WORDS: Final = {
 def json_schema() -> dict[str, Any]:
     """Return the schema of `buildlib.toml`, and of `[tool.buildlib]` in `pyproject.toml`."""
     return {"$schema": DRAFT, "title": "Configuration of buildlib", **schema_of(Config)}
-
-
-def schema_line() -> str:
-    """Return the comment by which editors find the schema of `buildlib.toml`.
-
-    It is empty where the distribution of this package does not say where the schema is.
-    """
-    address = distribution.address("Schema")
-    return f"#:schema {address}\n" if address else ""
 
 
 def tables() -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -45,7 +45,6 @@ def parse_ignores(
     """Return what a list of tables ignores.
 
     Args:
-        value: the list.
         entry: the dataclass of one; its first key says what is ignored.
         where: the name of the list, such as `policy.ignore`.
         example: what is ignored, as TOML has it.

@@ -247,7 +247,6 @@ def pins(rules: Sequence[TagRule], tag: str) -> bool:
     """Return whether a tag looks like one that stands for one image for ever, and like none else.
 
     Args:
-        rules: of a registry.
         tag: as the tag grammar allows it.
     """
     pinned = any(rule.read(tag) is not None for rule in rules if not rule.floating)

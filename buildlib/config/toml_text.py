@@ -43,8 +43,6 @@ def toml_tables(
     """Yield the lines of a table, and of the tables in it.
 
     Args:
-        path: its name.
-        table: what is in it.
         about: comments below its own keys.
     """
     inner = {key: value for key, value in table.items() if _is_table(value)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from buildlib.containers.health_probe import Probe, wait
@@ -29,7 +28,7 @@ from buildlib.errors import (
     EngineError,
     GateError,
     InputError,
-    ProblemsError,
+    collected,
     raise_problems,
 )
 from buildlib.executor import Executor
@@ -57,12 +56,10 @@ class Containers:
     """The containers of one project.
 
     Args:
-        executor: starts docker.
         owner: the project's image, which is the value of their label.
     """
 
     def __init__(self, executor: Executor, owner: str) -> None:
-        """Keep what every question needs."""
         self._executor = executor
         self._owner = owner
 
@@ -294,7 +291,6 @@ class Containers:
         """Return as soon as it is, and how it was asked if not at its address.
 
         Args:
-            plan: says what to ask, and how long.
             container: its ID.
             address: of the server; empty: it can't be reached from here, and is asked inside.
 
@@ -370,15 +366,6 @@ class Containers:
             )
         names = ", ".join(name_of(container) for container in found)
         raise InputError("this project has several containers", hint=f"give --name, one of {names}")
-
-
-@contextmanager
-def collected(problems: list[BuildlibError]) -> Iterator[None]:
-    """Add what the engine refuses in the block to the problems, so that the rest is tried too."""
-    try:
-        yield
-    except (EngineError, ProblemsError) as error:
-        problems.append(error)
 
 
 def labels_of(container: dict[str, Any]) -> dict[str, str]:

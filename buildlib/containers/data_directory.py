@@ -48,7 +48,6 @@ class DataDirectory:
     """What `--persistent` mounts.
 
     Args:
-        executor: starts docker.
         image: one that is there; its `chown` and `test` are used where this machine's will not do.
         account: the UID and GID of the image.
         kind: of the engine; only on one that shares this machine's users do our own checks count.
@@ -63,7 +62,6 @@ class DataDirectory:
         kind: EngineKind,
         places: DataPlaces,
     ) -> None:
-        """Keep what every step needs."""
         self._executor = executor
         self._places = places
         self._image = image
@@ -122,7 +120,6 @@ class DataDirectory:
         self._places.forget(path)
 
     def _remove_inside(self, path: Path, expected: os.stat_result) -> str:
-        """Have a container remove it; return why it could not."""
         mount = Mount(kind="bind", source=str(path), target=_INSIDE)
         words = ("sh", "-c", EMPTY, self._number(expected))
         done = self._executor.run(helper_argv(self._image, mount, *words, options=("--user", "0")))
@@ -324,7 +321,6 @@ class DataPlaces:
 
 
 def _holds(path: Path) -> bool:
-    """Return whether there is anything in a directory, or may be."""
     try:
         return any(path.iterdir())
     except OSError:

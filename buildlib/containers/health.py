@@ -35,10 +35,6 @@ class Health(NamedTuple):
 
     Args:
         kind: of HEALTH_KINDS.
-        port: inside.
-        path: of HTTP.
-        statuses: of HTTP.
-        command: that is run in the container.
     """
 
     kind: str

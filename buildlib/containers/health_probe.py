@@ -33,7 +33,6 @@ def wait(
 
     Args:
         ask: is given the seconds that are left; returns what is wrong.
-        runs: returns whether the container runs.
         seconds: from now.
         pause: seconds between two questions.
         every: after so many questions `runs` is called.
@@ -54,9 +53,6 @@ class Probe:
     """One container, and what counts as healthy.
 
     Args:
-        health: what to ask.
-        reach: its port.
-        execute: runs words in it.
         describe: returns what `docker container inspect` has of it.
         lenient: where nothing can ask, it is enough that it runs.
     """

@@ -12,6 +12,7 @@ from typing import Final
 
 from buildlib.config.config import Config
 from buildlib.config.containers import Service, publishes, resolve_mount, service_options
+from buildlib.config.key_types import LAST_PORT
 from buildlib.config.tables import Run
 from buildlib.containers.health import ContainerExtras, Health, run_health, run_surroundings
 from buildlib.errors import InputError, did_you_mean
@@ -35,7 +36,6 @@ _VOLUME: Final = "volume:"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 POLICIES: Final = ("always", "missing", "never")
-_LAST_PORT: Final = 65535
 # What reaches a port that is published on all addresses of this machine.
 _LOOPBACK: Final = {
     str(ipaddress.IPv4Address(0)): "127.0.0.1",
@@ -169,7 +169,7 @@ def _check_host(text: str) -> str:
 
 
 def _check_port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _LAST_PORT:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > LAST_PORT:
         raise InputError(f"not a port: {text!r}", hint="0 to 65535; 0 chooses a free one")
     return int(text)
 
@@ -198,7 +198,6 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
 
     Args:
         config: names the directory inside.
-        request: what was asked for.
         start: what a relative directory is relative to.
 
     Raises:
@@ -292,8 +291,6 @@ def make_run_plan(
     """Return the plan, without the socket, which depends on the engine.
 
     Args:
-        config: of the project.
-        request: what was asked for.
         image: reference or ID of an image that is there.
         env: the environment, for variables that are given by name alone.
         data: where the data goes, see `data_mount`.

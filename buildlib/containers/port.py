@@ -8,7 +8,6 @@ a container beside it that shares its network; docker carries the bytes.
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import time
 from http.client import HTTPException, HTTPResponse
@@ -22,6 +21,7 @@ from buildlib.docker.http import LONGEST, ServerAnswer, call
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed, Runner
 from buildlib.tempfiles import new_name
+from buildlib.text import last_line
 
 # $1 and $2 are address and port. What comes on standard input is sent, and the connection stays
 # open both ways until the other side ends it: half of it closed, some servers give up.
@@ -71,7 +71,6 @@ class Inside:
     """Asks a container through the engine.
 
     Args:
-        executor: starts docker.
         container: name or ID.
         helper: an image with a shell and a client, for a container that has none; empty: none.
         labels: options for the helper's container.
@@ -80,7 +79,6 @@ class Inside:
     def __init__(
         self, executor: Feeder, container: str, helper: str = "", labels: tuple[str, ...] = ()
     ) -> None:
-        """Keep what every question needs."""
         self._executor, self.container = executor, container
         self._helper, self._labels = helper, labels
         self._in_helper = False
@@ -111,7 +109,7 @@ class Inside:
         done = self._shell(script, request, timeout)
         if not done.stdout:
             # Of nc, a shell or docker itself.
-            raise OSError(_last_line(done.stderr) or "no answer")
+            raise OSError(last_line(done.stderr) or "no answer")
         return _answer(done.stdout, method)
 
     def listens(self, port: int, *, timeout: float) -> str:
@@ -161,7 +159,7 @@ class Inside:
             self._executor.run(("docker", *REMOVE, name))
             raise
         if done.code in OWN_CODES or done.code == _NO_CLIENT:
-            raise NoWayError(f"{self._helper} can't ask: {_last_line(done.stderr) or 'no client'}")
+            raise NoWayError(f"{self._helper} can't ask: {last_line(done.stderr) or 'no client'}")
         return done
 
     def _feed(self, argv: tuple[str, ...], text: str, timeout: float) -> Completed:
@@ -176,7 +174,6 @@ class Reach:
 
     Args:
         inside: asks through the engine.
-        port: inside.
         address: where it is published, `http://…`; empty: nowhere that can be reached from here.
     """
 
@@ -302,8 +299,3 @@ def _answer(text: str, method: str) -> ServerAnswer:
     if len(body) > LONGEST:
         raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
     return ServerAnswer(response.status, body)
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-    return lines[-1].strip() if lines else ""

@@ -116,12 +116,6 @@ class ContainerRunner:
     """One run of the image.
 
     Args:
-        config: of the project.
-        env: the environment.
-        request: what was asked for.
-        engine: where it runs.
-        executor: starts docker.
-        console: prints.
         start: what a relative data directory is relative to.
     """
 
@@ -135,7 +129,6 @@ class ContainerRunner:
         console: Console,
         start: Path,
     ) -> None:
-        """Keep what every step needs."""
         self._config, self._env = config, env
         self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start
@@ -231,10 +224,6 @@ class ContainerRunner:
 
     def start(self, plan: RunPlan, version: str) -> Running:
         """Start the container and wait until it is healthy.
-
-        Args:
-            plan: what to start.
-            version: of the image.
 
         Raises:
             InputError: the data directory (exit 2).

@@ -21,9 +21,6 @@ class Services:
     """The services of one run.
 
     Args:
-        executor: starts docker.
-        services: from the configuration.
-        network: the name of theirs.
         labels: options by which what is made is known as this run's.
         helper: an image that can look at a service's ports, where its own image can't.
     """
@@ -36,7 +33,6 @@ class Services:
         labels: tuple[str, ...],
         helper: str = "",
     ) -> None:
-        """Keep what every step needs."""
         self._executor, self._services = executor, services
         self._network, self._labels, self._helper = network, labels, helper
         self._scale, self._remark = 1.0, ""

@@ -185,9 +185,7 @@ def socket_mount(
     """Return what to mount so that a container reaches the engine.
 
     Args:
-        kind: of the engine.
         answer: what we connect to.
-        facts: what the engine says.
         system: of this machine, as `sys.platform` has it.
     """
     path = answer.candidate.path

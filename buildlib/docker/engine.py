@@ -13,6 +13,7 @@ from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.image.platform import Platform, parse_platform
 from buildlib.shell import NOT_FOUND
+from buildlib.text import last_line
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
@@ -142,7 +143,7 @@ def parse_info(result: Completed) -> EngineFacts:
         info: dict[str, Any] = json.loads(result.stdout)
     except ValueError:
         # A context that does not exist: docker gives up before it prints.
-        problem = _last_line(result.stderr) or "docker info printed nothing"
+        problem = last_line(result.stderr) or "docker info printed nothing"
         return EngineFacts(client="unknown", buildx="unknown", problem=problem)
     client = info.get("ClientInfo") or {}
     plugins = {str(p.get("Name")): p for p in client.get("Plugins") or ()}
@@ -164,7 +165,7 @@ def parse_info(result: Completed) -> EngineFacts:
         host=str(info.get("Name") or ""),
         security=tuple(str(option) for option in info.get("SecurityOptions") or ()),
         containerd_store=["driver-type", _CONTAINERD_STORE] in (info.get("DriverStatus") or ()),
-        problem="" if server else " ".join(map(str, errors)) or _last_line(result.stderr),
+        problem="" if server else " ".join(map(str, errors)) or last_line(result.stderr),
     )
 
 
@@ -174,14 +175,9 @@ def emulation_problem(output: str) -> EngineError | None:
         return None
     return EngineError(
         "a program for another platform was to run, and emulation is not registered",
-        why=_last_line(output),
+        why=last_line(output),
         hint=f"{REGISTER_EMULATION} registers it",
     )
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def inspect_builder(executor: Executor, name: str = "") -> Builder:
@@ -192,7 +188,7 @@ def inspect_builder(executor: Executor, name: str = "") -> Builder:
     except EngineError as error:
         return Builder(name=name, driver="", error=error.what)
     if result.code != 0:
-        return Builder(name=name, driver="", error=_last_line(result.stderr))
+        return Builder(name=name, driver="", error=last_line(result.stderr))
     return parse_builder(result.stdout)
 
 
@@ -273,7 +269,6 @@ def listed(
     made again a few times.
 
     Args:
-        executor: starts docker.
         words: of the command, such as `ps --quiet`.
         sleep: waits for so many seconds.
 

@@ -84,7 +84,6 @@ def call(
 
     Args:
         address: `http://host:port/path`.
-        method: of HTTP.
         body: JSON, where the method takes one.
         timeout: seconds for the whole call.
 

@@ -135,7 +135,6 @@ class _Reader:
         """Begin above the first stage.
 
         Args:
-            escape: of the file.
             args: build args with their values.
             known: BuildKit's own variables of the platform.
         """
@@ -222,7 +221,6 @@ class _Reader:
         return state
 
     def _declared(self, one: InstructionText, scope: Mapping[str, str]) -> Iterator[Variable]:
-        """Yield the variables of an ARG that have a value."""
         for name, default in self._pairs(one.rest):
             given = self._args.get(name)
             value = given if given is not None or default is None else expand(default, scope)

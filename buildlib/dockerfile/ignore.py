@@ -160,7 +160,6 @@ class DockerIgnore:
         """Compile the patterns; comments and blank lines count for nothing.
 
         Args:
-            lines: of the file.
             name: of the file, for messages.
 
         Raises:

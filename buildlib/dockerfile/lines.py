@@ -82,12 +82,7 @@ def logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int
 
 
 def heredoc_body(line: str, following: Iterable[str]) -> str:
-    """Return the here-documents of an instruction, with the lines that end them.
-
-    Args:
-        line: the instruction.
-        following: the lines of the file after it.
-    """
+    """Return the here-documents of an instruction, with the lines that end them."""
     bodies, taken = _heredocs(line), list[str]()
     for raw in following if bodies else ():
         taken.append(raw)
@@ -113,8 +108,6 @@ def split_instruction(line: str) -> tuple[str, str]:
 
 
 def _bare(word: str) -> str:
-    """Return a word without its quotes."""
-
     def inside(match: re.Match[str]) -> str:
         text = match[2] if match[2] is not None else match[3] or ""
         return match[1] or re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)

@@ -234,7 +234,6 @@ class Dockerfile:
         the target platform's.
 
         Args:
-            stage: one of this Dockerfile.
             known: the values of build args, and what BuildKit says of the platforms.
             unsure: the names of those that may have another value.
         """

@@ -39,7 +39,6 @@ def read_bases(text: str, build_args: Mapping[str, str]) -> tuple[Base, ...]:
     """Return the images that all stages stand on or take files from, in the Dockerfile's order.
 
     Args:
-        text: of the Dockerfile.
         build_args: that replace the defaults of its variables.
     """
     found: dict[str, list[tuple[str, Place]]] = {}
@@ -74,7 +73,6 @@ def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> 
     """Return the Dockerfile with the digests of its bases replaced, or added, and nothing else.
 
     Args:
-        text: of the Dockerfile.
         pins: digest by reference, as `Base` has it.
         build_args: as for `read_bases`.
     """

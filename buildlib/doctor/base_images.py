@@ -29,8 +29,6 @@ def for_sources(project: Project, executor: Executor, *, network: bool) -> list[
     """Return whether there is a Dockerfile, and every image that it builds on.
 
     Args:
-        project: whose Dockerfile.
-        executor: starts docker.
         network: registries may be asked.
     """
     path = project.dockerfile_path

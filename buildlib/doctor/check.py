@@ -25,11 +25,8 @@ class Check:
     """One thing that is needed.
 
     Args:
-        name: of the thing.
         state: `ok`, `missing`, `note` for what is only worth knowing, or `not asked`.
-        found: what is there.
         minimum: the oldest version that will do.
-        fix: how to get it.
     """
 
     name: str

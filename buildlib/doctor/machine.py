@@ -69,7 +69,6 @@ def for_containers(project: Project, executor: Executor, facts: EngineFacts) -> 
 
 
 def _fix(problems: list[BuildlibError], word: str) -> str:
-    """Return the hint of the problem that speaks of `word`."""
     return next((p.hint for p in problems if word in p.what), "")
 
 

@@ -79,8 +79,6 @@ def key(config: Config, executor: Executor, *, opened: bool) -> list[Check]:
     """Return whether the key signs what is verified.
 
     Args:
-        config: names it.
-        executor: starts cosign.
         opened: it may be opened, with the password in COSIGN_PASSWORD.
     """
     named = config.signing().key or ("keyless" if config.signing().keyless else "")

@@ -34,7 +34,6 @@ def for_registries(
     """Return a check for each configured registry.
 
     Args:
-        config: names them.
         env: the environment, for credentials.
         executor: starts docker's credential helpers.
         network: they may be asked.

@@ -77,9 +77,7 @@ def parts_of(group: str, config: Config, skipped: frozenset[str] = frozenset()) 
     """Return the groups whose needs a group has as well, itself among them, in order.
 
     Args:
-        group: of tasks.
         config: says which gates a publication has.
-        skipped: those that are not needed.
     """
     found = {group}
     if group in {PUBLISH, REHEARSE}:
@@ -183,8 +181,6 @@ def diagnose(
 
     Args:
         project: on its work tree.
-        executor: starts programs.
-        console: shows nothing of it.
         today: in UTC, for what the policy ignores until a day.
         group: for which the network and passwords may be used; empty: `groups`, without them.
         groups: which are asked for where it is not one.

@@ -22,7 +22,6 @@ class Rule(NamedTuple):
     """A rule that findings go by.
 
     Args:
-        id: its name.
         what: in a few words.
         why: in more of them.
         link: where to read more; empty: nowhere.

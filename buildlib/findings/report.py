@@ -47,7 +47,6 @@ class FindingsReport(Report, Generic[FindingT, SuppressionT]):
 
     Args:
         tool: the name of the check in a code scanning service.
-        image: what was checked.
         findings: what counts, worst first.
         ignored: what would count, and the suppression by which it does not.
         unused: suppressions that no finding matches.

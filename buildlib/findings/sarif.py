@@ -29,9 +29,6 @@ def write_sarif(
     """Write a report for code scanning.
 
     Args:
-        path: the file to write.
-        report: what it found.
-        root: of the repository.
         dockerfile: what the findings point to.
 
     Raises:
@@ -45,7 +42,6 @@ def as_sarif(report: FindingsReport[Any, Any], *, dockerfile: str) -> dict[str, 
     """Return the document, ready for JSON.
 
     Args:
-        report: what it found.
         dockerfile: its path in the repository, with slashes.
     """
     rules = [_rule(rule) for rule in sorted(report.rules(), key=lambda rule: rule.id)]

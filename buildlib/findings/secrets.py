@@ -109,7 +109,6 @@ def hide_assigned(text: str, mark: str, allowed: Iterable[str] = ()) -> str:
     """Return an instruction of an image's history without secret values; all of it may be one.
 
     Args:
-        text: of the instruction.
         mark: what stands for a secret.
         allowed: patterns of names that are not those of secrets.
     """
@@ -141,7 +140,6 @@ def looks_secret(name: str, value: str | None = None, allowed: Iterable[str] = (
     """Return whether a variable would hold a secret.
 
     Args:
-        name: of the variable.
         value: that it has; None: it is not known.
         allowed: patterns of names that are not those of secrets, whatever they hold.
     """

@@ -63,8 +63,6 @@ class Sorted(NamedTuple, Generic[FindingT, SuppressionT]):
     """Findings, sorted by whether they are suppressed.
 
     Args:
-        kept: what counts.
-        suppressed: what does not, and why.
         expired: what counts again, and the suppression that has ended.
         unused: suppressions that no finding matches.
     """

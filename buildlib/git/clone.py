@@ -21,8 +21,6 @@ def clone_commands(facts: GitFacts, target: str, tag: str) -> list[tuple[str, ..
     """Return the commands that copy the commit and give the copy a tag, without `git`.
 
     Args:
-        facts: of the repository.
-        target: directory of the copy.
         tag: to make there; empty: none.
     """
     # A shallow clone can't share its objects.
@@ -44,7 +42,6 @@ def clone_commit(facts: GitFacts, target: Path, tag: str = "") -> None:
     """Copy the commit of HEAD, its history and all tags, with one tag more.
 
     Args:
-        facts: of the repository.
         target: directory of the copy; it is made.
         tag: to make there; empty: none.
 
@@ -74,8 +71,6 @@ def add_untracked(source: Path, target: Path, paths: Iterable[str]) -> None:
     A directory is linked: it may be large.
 
     Args:
-        source: top of the work tree.
-        target: top of the copy.
         paths: relative to either; what the copy has stays as it is.
     """
     lines = []

@@ -22,8 +22,6 @@ _FATAL: Final = "fatal: "
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 _NOTHING: Final[Mapping[str, str]] = {}
-# How long git is waited for at a time, in seconds.
-_LOOK: Final = 1.0
 
 # One length of an abbreviated commit for every user, as versions and tags are made of it.
 _ABBREVIATION: Final = ("core.abbrev", "auto")
@@ -49,7 +47,6 @@ class GitResult(NamedTuple):
 
     Args:
         code, out, err: what `subprocess` calls returncode, stdout and stderr.
-        root: where it was asked.
         asked: what came after `git`.
     """
 
@@ -108,20 +105,16 @@ def ask_ahead(root: Path) -> Ahead:
     )
 
 
-def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return what a process printed, at its end."""
-    while True:
-        # A signal that comes just before a wait is noticed only after it: none is without end.
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=_LOOK)
-
-
 def _finished(
     process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]
 ) -> GitResult:
     """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
+    out = err = b""
     try:
-        out, err = _output(process)
+        for turn in interrupts.turns():
+            with suppress(subprocess.TimeoutExpired):
+                out, err = process.communicate(timeout=turn)
+                break
     except BaseException:
         interrupts.end(process)
         raise
@@ -144,11 +137,7 @@ def _gitpython() -> ModuleType:
 
 
 class GitCommand:
-    """Asks git, in one directory; one object may be used from several threads.
-
-    Args:
-        root: where git is started.
-    """
+    """Asks git, in one directory; one object may be used from several threads."""
 
     def __init__(self, root: Path) -> None:
         """Import GitPython, which is slow: no command that needs no git should come here."""

@@ -43,7 +43,6 @@ class GitFacts:
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
         committed: the commit's time, seconds since the epoch; -1 where it has none that git reads.
         tags: every tag of the repository, annotated or not, and the commit that it is on.
-        head_tags: those on HEAD.
         moving: tags that are moved along with longer versions, as `v1` with `v1.2.3`, and their
             commits; they are in neither of the two.
         nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
@@ -83,7 +82,6 @@ class Changes:
     """How a work tree differs from HEAD, or may differ without git noticing.
 
     Args:
-        tracked: paths that differ.
         untracked: paths that git neither tracks nor ignores.
         hidden: what `git status` does not show.
     """
@@ -115,7 +113,6 @@ class TagRefs(Mapping[str, str]):
     """
 
     def __init__(self, listing: str) -> None:
-        """Keep the listing."""
         self._listing = f"\n{listing}\n"
 
     def on(self, commit: str) -> tuple[str, ...]:
@@ -259,7 +256,6 @@ class _TagFacts(TypedDict):
 def _tag_facts(
     git: GitCommand, described: _Described, refs: TagRefs, head: str, naming: Naming
 ) -> _TagFacts:
-    """Return what tags and description say about HEAD."""
     moving = _moving(git, refs, naming)
     tags: Mapping[str, str] = refs
     if moving:
@@ -318,7 +314,6 @@ def read_git_facts(
     """Read the facts about the repository that `root` lies in.
 
     Args:
-        root: a directory of it.
         tag_prefix: of the tags that name versions.
         scheme: by which the rest of a tag is a version.
         ahead: what was asked before; what was asked elsewhere does not count.
@@ -360,7 +355,6 @@ def with_naming(facts: GitFacts, naming: Naming, ahead: Ahead) -> GitFacts:
 
     Args:
         facts: as `read_git_facts` returned them.
-        naming: of the versions.
         ahead: what git was asked for these facts.
     """
     git = GitCommand(facts.root)

@@ -8,9 +8,9 @@ from typing import Final
 
 from buildlib.errors import InputError, ToolError, did_you_mean
 from buildlib.git.command import GitCommand, GitResult
+from buildlib.git.tag_names import TAGS
 
 _BRANCHES: Final = "refs/remotes"
-_TAGS: Final = "refs/tags/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +50,8 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
 
 def _tags(git: GitCommand, which: str) -> tuple[str, ...]:
     # Not `git tag --list`, which column.ui puts into columns.
-    names = git.must("for-each-ref", which, "--format=%(refname)", _TAGS)
-    return tuple(name.removeprefix(_TAGS) for name in _lines(names))
+    names = git.must("for-each-ref", which, "--format=%(refname)", TAGS)
+    return tuple(name.removeprefix(TAGS) for name in _lines(names))
 
 
 def _lines(printed: str) -> list[str]:

@@ -20,8 +20,6 @@ class GitRepository(NamedTuple):
     Args:
         below: where its files are, relative to those of the top; empty for the top itself.
         place: its work tree, whether anything is in it or not.
-        folder: its git directory.
-        objects: where its objects are.
     """
 
     below: str

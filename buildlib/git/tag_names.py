@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-_TAGS: Final = "refs/tags/"
+TAGS: Final = "refs/tags/"
 
 
 def tag_names(root: Path) -> tuple[str, ...]:
@@ -18,13 +18,13 @@ def tag_names(root: Path) -> tuple[str, ...]:
     if git is None:
         return ()
     folder = _common(git)
-    below = folder / _TAGS
+    below = folder / TAGS
     found = {path.relative_to(below).as_posix() for path in below.rglob("*") if path.is_file()}
     packed = folder / "packed-refs"
     for line in packed.read_text("utf-8", "replace").splitlines() if packed.is_file() else ():
         name = line.partition(" ")[2]
-        if name.startswith(_TAGS):
-            found.add(name.removeprefix(_TAGS))
+        if name.startswith(TAGS):
+            found.add(name.removeprefix(TAGS))
     return tuple(sorted(found))
 
 

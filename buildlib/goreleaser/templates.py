@@ -35,7 +35,6 @@ def escape(text: str) -> str:
 
 
 def _text(rule: TagRule, where: str) -> str:
-    """Return the expression that the tag comes from."""
     if unknown := sorted(rule.names - set(_FIELDS)):
         raise InputError(
             f"{where}: {rule.template} has {{{unknown[0]}}}, for which GoReleaser has no template",

@@ -300,7 +300,6 @@ class Archive(BlobFile):
         A name stands beside the image, in the outermost index, and no digest depends on it.
 
         Args:
-            path: of the new archive.
             annotations: of the image's entry in that index.
 
         Raises:
@@ -322,7 +321,6 @@ class Archive(BlobFile):
         """Copy the archive, with another document on top; return that one's digest.
 
         Args:
-            path: of the new archive.
             top: media type and text of that document; None: it stays the same.
             more: further blobs.
 
@@ -355,7 +353,6 @@ class Archive(BlobFile):
         The digests are known at the end: nothing may be concluded before.
 
         Args:
-            layer: of an image that is here.
             contents: read the files as well, for their `sha256`.
             search: looks into the files, instead.
 
@@ -403,7 +400,6 @@ def _is_path(image: str) -> bool:
 
 
 def _may_be_archive(path: Path) -> bool:
-    """Return whether a file begins as an archive, or as one that is compressed."""
     try:
         with path.open("rb") as file:
             begin = file.read(_TAR_BLOCK)

@@ -239,7 +239,6 @@ class BlobFile:
             raise self._damaged(f"{digest} has {length} bytes, and its descriptor says {size}")
 
     def _read_checked(self, stream: Hashing, digest: str, size: int) -> None:
-        """Read the rest of a blob, and compare it with its digest."""
         stream.drain()
         if stream.digest != digest:
             raise self._damaged(f"{digest} has the bytes of {stream.digest}")

@@ -75,7 +75,6 @@ class Layer:
     Args:
         digest, size: of the stored bytes, compressed.
         diff_id: its digest when it is unpacked, by the image's configuration.
-        created_by, created: what made it, and when.
     """
 
     digest: str
@@ -150,7 +149,6 @@ class Hashing:
     """Passes on what it reads, and knows its digest and length."""
 
     def __init__(self, stream: _Readable, algorithm: str) -> None:
-        """Begin where the stream is."""
         self._stream, self._algorithm = stream, algorithm
         self._digest, self.size = hashlib.new(algorithm), 0
 
@@ -212,7 +210,6 @@ def read_layer(
 
     Args:
         stream: the stored bytes, from their beginning.
-        layer: what they should be.
         contents: read the files as well, for their `sha256`.
         search: looks into the files, instead.
 

@@ -152,7 +152,6 @@ def meant_platform(asked: Platform, known: Collection[Platform]) -> Platform | N
 
     Args:
         asked: with a variant it means no other.
-        known: those of the image.
     """
     if asked in known or asked.variant:
         return asked if asked in known else None

@@ -208,7 +208,6 @@ class Rootfs:
     """The layers of an image, unpacked one after the other."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._layers: list[_Directory] = []
         self._entries = self._names = 0
 
@@ -243,7 +242,6 @@ class Rootfs:
                 raise LayerError(f"the directory {name!r} is replaced in its layer")
 
     def _add(self, file: File) -> str:
-        """Unpack an entry; return where it is found."""
         self._entries += 1
         self._names += len(file.path) + len(file.target)
         if self._entries > MOST_ENTRIES or self._names > MOST_NAMES:

@@ -92,10 +92,8 @@ def make_sboms(
     """Write the SBOMs of every platform's image.
 
     Args:
-        archive: the image.
         name: beginning of the files' names.
         folder: that they are written to; made where it is not there.
-        executor: starts syft.
         allow_unknown: an image with programs may be one in which no package is seen.
 
     Raises:

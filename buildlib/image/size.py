@@ -107,7 +107,7 @@ class SizeReport:
     growth: int = 0
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[SizeChange, ...]:
         """Return the change of each platform that the record has."""
         if not self.record:
             return ()
@@ -177,10 +177,8 @@ def check_size(
     """Measure every platform's image.
 
     Args:
-        archive: that holds them.
         budget: bytes that one may have as it is pulled; 0: any.
         top: how many of the largest files to name.
-        record: the sizes of a release.
         growth: percent that an image may have grown since.
         allowed: patterns of names that do not name a secret.
     """
@@ -204,8 +202,6 @@ def measure(
     """Return the size of one platform's image.
 
     Args:
-        archive: that holds it.
-        image: whose size.
         budget: bytes that it may have as it is pulled; 0: any.
         top: how many of the largest files to name.
         allowed: patterns of names that do not name a secret.
@@ -329,7 +325,7 @@ class SizeRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class SizeChange:
     """How the size of one platform's image has changed.
 
     Args:
@@ -435,8 +431,8 @@ def _bytes(value: object) -> int:
     return value
 
 
-def _change(since: str, size: RecordedSize, image: ImageSize) -> Change:
-    return Change(
+def _change(since: str, size: RecordedSize, image: ImageSize) -> SizeChange:
+    return SizeChange(
         platform=image.platform,
         since=since,
         before=size.stored,

@@ -14,8 +14,6 @@ def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> 
     An image of files alone has none to see. A scan and an SBOM go by the same rule.
 
     Args:
-        archive: that the image is in.
-        image: of one platform.
         tool: that sees no package in it.
         allowed: programs of which nothing is known are accepted.
     """
@@ -30,7 +28,6 @@ def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> 
 
 
 def _program(archive: Archive, image: Image) -> str:
-    """Return the path of a program in an image; nothing where none is there."""
     found = ""
     # To the end of each layer: only then it is known to be what its digest says.
     for layer in image.layers:

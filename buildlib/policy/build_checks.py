@@ -53,10 +53,6 @@ def plan_checks(project: Project) -> BuildPlan:
 def run_checks(executor: Executor, plan: BuildPlan) -> list[Finding]:
     """Return what the frontend warns of.
 
-    Args:
-        executor: starts docker.
-        plan: of the build.
-
     Raises:
         NoBuildChecksError: buildx, or the frontend, is older than the checks.
         ToolError: they could not be made: the gate has not passed (exit 3).

@@ -45,10 +45,8 @@ def check_policy(
 
     Args:
         project: whose image it is; its configuration has limits and ignores.
-        archive: the image.
         executor: starts hadolint and docker.
         image: its name, for the report.
-        release: rules of a release count.
         today: in UTC, for ignores.
         dropped: platforms on which smoke saw a start as root become the configured user.
 

@@ -57,8 +57,6 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
     """Yield what hadolint says: its errors and warnings are errors, its notes are warnings.
 
     Args:
-        executor: starts it.
-        dockerfile: its path.
         root: of the project, whose configuration of hadolint counts.
 
     Raises:

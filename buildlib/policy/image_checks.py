@@ -59,8 +59,6 @@ def read_contents(archive: Archive, image: Image, known: Known = _NOTHING) -> Co
     """Read every layer, with the beginning of each file.
 
     Args:
-        archive: that holds the image.
-        image: of one platform.
         known: what is searched for in the layers that are not the base's.
 
     Raises:
@@ -91,7 +89,6 @@ def check_image(
     """Yield what is wrong with one platform's image; whether it counts is for the caller.
 
     Args:
-        contents: the image, read.
         policy: its limits.
         size_budget: bytes that it may have as it is pulled; 0: any.
         serves: it is a server, and should have a health check.
@@ -270,7 +267,6 @@ def levelled(
 
     Args:
         findings: each with the level that its rule gives it.
-        release: it is one.
         base: how bad is what the base brings.
     """
     for finding in findings:

@@ -22,7 +22,6 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
     """The outcome for one image.
 
     Args:
-        platforms: that it holds.
         left_out: what could not be checked here, a sentence each.
     """
 
@@ -99,10 +98,6 @@ def make_report(
     """Return the report; an ignore counts until the end of its last day.
 
     Args:
-        image: what was checked.
-        platforms: that it holds.
-        findings: all of them.
-        ignores: as configured.
         today: in UTC.
     """
     found = apply(ignores, findings, today)

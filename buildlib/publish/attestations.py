@@ -86,8 +86,6 @@ def write_attested(archive: Archive, path: Path, predicates: Iterable[Predicate]
     An image of one platform gets an index, too.
 
     Args:
-        archive: of one image.
-        path: of the copy.
         predicates: about its platforms' images; without any, the copy has the same digest.
 
     Returns:

@@ -17,9 +17,6 @@ def with_archives(project: Project) -> Project:
     """Return a project that takes what it is based on from archives of the same commit.
 
     An image whose build is not reproducible would be another one if it was built again.
-
-    Args:
-        project: with the files of its commit.
     """
     below = tuple((name, _with_archive(with_archives(one))) for name, one in project.below)
     return replace(project, below=below)

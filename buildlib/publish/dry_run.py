@@ -96,7 +96,6 @@ def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") 
 
     Args:
         digest: as a shell reads it.
-        tag: to be given.
         registry: by its name in the configuration.
         unverified: why nothing is verified; empty: it is.
     """
@@ -132,7 +131,6 @@ def as_script(plan: PublishPlan, root: Path) -> str:
 
 
 def _comment(text: str) -> str:
-    """Return text as a comment of one line, whatever is in it."""
     shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return f"# {''.join(shown)}"
 
@@ -141,7 +139,6 @@ def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
     """Return the plan, ready for JSON.
 
     Args:
-        plan: of the publication.
         root: of the project; paths in it are relative to it.
     """
     return {

@@ -47,14 +47,10 @@ class GateSubject:
     """The image to release, and what its gates need.
 
     Args:
-        project: whose image it is.
         archive: the one artefact.
         release: the rules of a release count.
         today: in UTC, for what is ignored until a day.
-        engine: that runs its containers.
-        executor: starts programs.
         executor_in: gives an executor with another environment, for the second build.
-        console: shows what goes on.
         dropped: platforms on which smoke saw a start as root become the configured user.
         last_release: gives the release before this one; None: there is none yet.
     """
@@ -288,7 +284,6 @@ def missing_tools(gates: Iterable[str], subject: GateSubject) -> list[BuildlibEr
     """Return why gates can't run, which is better known before anything is built.
 
     Args:
-        gates: names.
         subject: what will be checked; the archive need not be there.
     """
     asked = [
@@ -334,8 +329,6 @@ def run_gates(
     """Return the outcome of every gate, in their order; each runs, also after one that failed.
 
     Args:
-        gates: names.
-        subject: what is checked.
         cancel: ends every process that was started, where this is interrupted.
 
     Raises:

@@ -28,7 +28,6 @@ def last_release(opened: Iterable[Opened], config: Config, own: str = "") -> Rel
 
     Args:
         opened: registries, in their order; required ones come first.
-        config: has the tag rules.
         own: the version that is being published: only a lower one counts; empty: any does.
 
     Raises:

@@ -15,8 +15,6 @@ class Outcomes:
     """Records the outcome of each step in the receipt, which is written after every step.
 
     Args:
-        receipt: of the publication.
-        folder: where it is kept.
         console: warns if an optional registry fails.
         reached: called after each step, with its name.
         kept: the receipt of an earlier attempt, which is not replaced by one with less in it.
@@ -30,7 +28,6 @@ class Outcomes:
         reached: Callable[[str], None],
         kept: Receipt | None = None,
     ) -> None:
-        """Write nothing yet."""
         self.receipt = receipt
         self._folder, self._console, self._reached = folder, console, reached
         self._kept = kept
@@ -70,7 +67,6 @@ class Outcomes:
 
         Args:
             targets: the registries, in their order.
-            do: what to do.
             one_by_one: stop at the first required registry that fails; otherwise the others are
                 done first.
 

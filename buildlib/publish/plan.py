@@ -39,7 +39,6 @@ class Target:
     """A registry, and what happens there.
 
     Args:
-        registry: as configured.
         tags: to be given, in this order.
         floating: those of them that may move from one image to another.
         held_back: (tag, reason) of tags that are not moved, although they could be expected.
@@ -71,7 +70,6 @@ class PublishPlan:
     """One publication.
 
     Args:
-        version, revision: of what is published.
         mode: a release, a snapshot, or a build of a branch.
         uncommitted: one hash of all files that are not committed; empty: there are none.
         build: of the archive, all platforms.
@@ -153,8 +151,6 @@ def target_of(registry: Registry, tags: TagPlan, *, listed: bool = True) -> Targ
     """Return a registry with its tags.
 
     Args:
-        registry: as configured.
-        tags: to be given.
         listed: the registry lists its tags; otherwise those that move are not given.
 
     Raises:
@@ -226,14 +222,9 @@ def make_publish_plan(
     """Return the plan, without asking a registry or changing anything.
 
     Args:
-        project: what is published.
-        dockerfile: parsed.
-        changes: of the work tree.
-        registries: to publish to.
         mode: a release, a snapshot, or a build of a branch.
         in_registry: the tags that each registry holds already, by its name; None: it does not
             list them.
-        skips: gates to skip.
         uncommitted: one hash of the changes.
 
     Raises:
@@ -288,7 +279,6 @@ def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
 
 
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
-    """Yield why a build may not be published to these registries."""
     yield from base_problems(build, registries)
     repositories = [registry.full_name for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
@@ -308,7 +298,6 @@ def stand_in_problem(names: Iterable[str], published: str = "published") -> Inpu
     """Return the error for an image that is built on these stand-ins and would leave the machine.
 
     Args:
-        names: of the base images.
         published: what can't be done with the image.
     """
     return InputError(

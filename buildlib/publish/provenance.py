@@ -140,7 +140,6 @@ def _resource(kind: str, reference: str) -> dict[str, Any]:
 
 
 def _replaced(base: str, source: str, plan: PublishPlan) -> dict[str, Any]:
-    """Return the replacement of a base image, which is what the image is built from."""
     scheme, _, place = source.partition("://")
     if scheme == "docker-image":
         found = _resource("docker:", place)
@@ -181,9 +180,6 @@ def write_provenance(
     The manifests are the same only while the cache holds the build, or if it is reproducible.
 
     Args:
-        project: whose image it is.
-        executor: starts docker.
-        console: shows the build.
         stem: of the files' names, with their directory.
         platforms: each with its manifest's digest.
 
@@ -217,7 +213,6 @@ def write_provenance(
 def _build_again(
     project: Project, executor: Executor, console: Console
 ) -> dict[str, dict[str, Any]]:
-    """Build again; return the provenance of each image by its digest."""
     with passing_folder("provenance") as folder:
         path = folder / "image.oci.tar"
         request = BuildRequest(
@@ -233,7 +228,6 @@ def _build_again(
 
 
 def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the digest of each image, and the statement about it."""
     index = json.loads(archive.bytes_of(archive.top()))
     for entry in index.get("manifests") or ():
         about = (entry.get("annotations") or {}).get("vnd.docker.reference.digest")

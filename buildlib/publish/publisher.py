@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -27,6 +25,7 @@ from buildlib.errors import (
     collected,
     raise_problems,
 )
+from buildlib.files import locked
 from buildlib.image.archive import open_archive
 from buildlib.image.reference import canonical
 from buildlib.project import Project
@@ -68,10 +67,7 @@ class PublishContext:
     """What a publication works with.
 
     Args:
-        subject: what the gates need.
         repositories: by the registry's name.
-        signer: signs, if the plan says so.
-        tag_policy: how tags are decided, and claimed.
         now: returns the time, RFC 3339.
         versions: returns the versions of the tools that build.
         buildkit: returns the version of BuildKit, after a build, as the builder runs then.
@@ -99,18 +95,14 @@ class PublishContext:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Allow one publication at a time in a project."""
-    # The directory itself is locked: no lock file is left, and the lock ends with the process.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder, waits=False))
         except BlockingIOError:
             raise TransientError(
                 "another publication is running here", hint="wait for it, and look at its receipt"
             ) from None
         yield
-    finally:
-        os.close(handle)
 
 
 def _still_there(before: Receipt, plan: PublishPlan) -> dict[str, TargetRecord]:
@@ -136,8 +128,6 @@ class PublishFlow:
     """One publication.
 
     Args:
-        plan: of the publication.
-        context: what it works with.
         before: the receipt to resume, or None.
         kept: the receipt of an earlier attempt at this version; None: the one to resume.
     """

@@ -75,7 +75,6 @@ class TargetRecord:
         under_way: each tag whose last request may not be carried out yet, with its new digest.
         claim: identifier of the claim under which the tags are given; empty: none now.
         earlier_claims: those of earlier runs that failed, and may still be there.
-        retries: requests that were repeated.
         error: why it failed; empty: it did not.
     """
 
@@ -101,7 +100,6 @@ class Receipt:
     """One publication as far as it has come.
 
     Args:
-        image, version, revision, mode: what is published.
         uncommitted: one hash of all files that were not committed; empty: there were none.
         included: files that are not in the commit, each with its digest.
         archive: its path, relative to the project if it is in it.
@@ -176,7 +174,6 @@ def find_sboms(folder: Path, name: str, platforms: Mapping[str, str]) -> list[di
 
     Args:
         folder: that `docker-sbom` writes to.
-        name: of the image.
         platforms: each with its manifest's digest.
 
     Raises:
@@ -294,8 +291,6 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
     image.
 
     Args:
-        folder: that receipts are in.
-        receipt: of this attempt.
         kept: of this version, before this attempt.
 
     Raises:
@@ -455,7 +450,6 @@ def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> s
 
     Args:
         config: of the gates; the files that it names count by their content.
-        digest: of the image.
         today: in UTC; known vulnerabilities and suppressions change from day to day.
         release: the rules of a release apply.
     """
@@ -477,10 +471,6 @@ def built_by(plan: BuildPlan, root: Path) -> str:
     """Return a hash of how an archive is built, independent of the project's directory.
 
     The commit is not enough: replacements of base images may come from the environment.
-
-    Args:
-        plan: of the build.
-        root: of the project.
     """
     argv = buildx_argv(replace(plan, metadata_file=None))
     argv += tuple(built_by(one, root) for _, one in plan.below)

@@ -72,9 +72,6 @@ def reported_tags(
     """Collect tags as they are given, and print them after the block, also where it fails.
 
     Args:
-        console: prints them.
-        digest: that the tags point to.
-        as_json: print JSON.
         resume: the command that does what is left after a failure; empty: the same command.
     """
     rows: list[Mapping[str, str]] = []

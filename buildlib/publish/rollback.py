@@ -38,7 +38,6 @@ class Rollback:
 def _releases(
     tags: Iterable[str], rules: Sequence[TagRule], naming: Naming
 ) -> list[tuple[Parsed, str]]:
-    """Return the releases among tags, lowest first, each with its tag."""
     found = versions_in((tag for tag in tags if SNAPSHOT not in tag), rules, naming)
     return sorted(
         ((version, tag) for version, tag in found if not version.prerelease),
@@ -86,7 +85,6 @@ def earlier_version(
 
     Args:
         registries: with their rules; those without the tag are ignored.
-        naming: which texts are versions.
 
     Raises:
         InputError: no registry has the tag; or it differs between them, as after a rollback that
@@ -128,11 +126,7 @@ def plan_rollback(
     """Return what a rollback to a version moves: every floating tag that the version could have.
 
     Args:
-        repository: to roll back.
-        version: to go back to.
-        rules: of the registry.
         immutable: patterns of tags that never move there.
-        naming: which texts are versions.
 
     Raises:
         InputError: the version is not a release, or is missing (exit 2).

@@ -55,7 +55,6 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
     """Return why nothing can be signed or verified, as far as the configuration shows.
 
     Args:
-        config: of the project.
         gates: that will run; one of them makes SBOMs.
     """
     signing, policy = config.signing(), config.verification()
@@ -119,9 +118,6 @@ class ReleaseSigner:
 
     Args:
         project: says what signs, and what counts as signed.
-        plan: what is published.
-        executor: starts cosign.
-        console: shows progress.
         repositories: by the registry's name, each with the credentials for it.
     """
 
@@ -133,7 +129,6 @@ class ReleaseSigner:
         console: Console,
         repositories: Mapping[str, Repository],
     ) -> None:
-        """Start nothing yet."""
         self._project, self._plan, self._config = project, plan, project.config
         self._executor, self._console, self._repositories = executor, console, repositories
         self._checked: Cosign | None = None
@@ -188,7 +183,6 @@ class ReleaseSigner:
     def _attestations(
         self, target: Target, receipt: Receipt, folder: Path
     ) -> Iterator[tuple[str, Path, str]]:
-        """Yield the reference, the content and the type of each attestation."""
         root = self._config.root
         for sbom in receipt.sboms if self._plan.beside else ():
             for file in sbom["files"]:
@@ -244,14 +238,7 @@ def make_verifier(
     env: Mapping[str, str],
     console: Console,
 ) -> Verifier:
-    """Return what verifies a digest in a repository; warn if that is not configured.
-
-    Args:
-        config: says what counts as signed.
-        executor: starts cosign.
-        env: the environment.
-        console: shows what was verified.
-    """
+    """Return what verifies a digest in a repository; warn if that is not configured."""
     policy = config.verification()
     if not (policy.key or policy.by_identity):
         signed = f"verification is not configured: see {config.table('verify')}"

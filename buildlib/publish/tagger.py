@@ -44,10 +44,7 @@ class Tagging:
     """Gives the tags of a publication.
 
     Args:
-        progress: of the publication.
         repositories: by the registry's name.
-        console: prints each tag.
-        policy: how tags are decided.
         discarded: identifiers of claims that are not waited for.
     """
 
@@ -59,7 +56,6 @@ class Tagging:
         policy: TagPolicy,
         discarded: Sequence[str] = (),
     ) -> None:
-        """Ask nothing yet."""
         self._progress, self._repositories, self._console = progress, repositories, console
         self._policy, self._discarded = policy, tuple(discarded)
         self._claims: dict[str, Claim] = {}
@@ -99,7 +95,6 @@ class Tagging:
         """Raise GateError (exit 7) if a version already has another digest.
 
         Args:
-            target: the registry.
             final: the digest is known; otherwise the same images are not a conflict yet.
         """
         receipt = self._progress.receipt
@@ -200,12 +195,8 @@ class _Moving:
 
     Args:
         target: as the registry is now.
-        repository: that it is in.
-        tag: that moves.
-        document: that is published.
         given: the digest that an earlier run of this publication gave it; empty: none.
         under_way: the digests that requests of this run, or of a killed one, may still give tags.
-        policy: how it is decided.
     """
 
     target: Target
@@ -288,7 +279,6 @@ def conflicts(
     Args:
         targets: the registries, with their tags.
         repositories: by the registry's name.
-        digest: of what is published.
         images: digests of the platforms' images, if the index has attestations or gets them.
         final: the digest is the one that is published; otherwise the index still gets
             attestations, and another index of the same images is not a conflict yet.
@@ -312,6 +302,5 @@ def conflicts(
 
 
 def _images_of(repository: Repository, digest: str) -> set[str]:
-    """Return the digests of the images in an index, or of the manifest itself."""
     document = repository.manifest(digest)
     return set(manifests_of(document)) or {digest} if document else set()

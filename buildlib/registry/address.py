@@ -73,7 +73,6 @@ def follow(base: Url, address: str) -> Url:
     is used all the same. An address on another host has to be encrypted if the server's was.
 
     Args:
-        base: the address of the server.
         address: relative to that, or absolute.
 
     Raises:
@@ -156,7 +155,6 @@ class Routes:
     """
 
     def __init__(self, env: Mapping[str, str], timeout: float) -> None:
-        """Connect to nothing yet."""
         # As in Go: capitals win, and an empty variable counts as unset.
         self._variables = {
             name.lower(): (name, env[name]) for name in sorted(env, reverse=True) if env[name]

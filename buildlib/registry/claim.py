@@ -103,11 +103,8 @@ class Claim:
     """The exclusive right to write tags in one repository; a context manager that acquires it.
 
     Args:
-        repository: to be claimed.
         intent: what for.
-        terms: how long it lasts.
         known: identifiers of claims whose publishers have certainly ended; they are ignored.
-        identifier: of this claim.
         clock: monotonic, seconds.
         note: prints a line while another publisher is waited for.
         enabled: False: nothing is claimed, and every other method does nothing.

@@ -12,7 +12,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import Event
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError
 from urllib3.util.response import assert_header_parsing
 
+from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import EngineError, TransientError
 from buildlib.registry.limits import Limits
@@ -39,8 +40,6 @@ class Deadline:
 
     Args:
         host: for messages.
-        method: of the request.
-        limits: of time and size.
         silence: seconds without a byte until a connection counts as dead.
         size: bytes of the largest body that may come.
     """
@@ -48,7 +47,6 @@ class Deadline:
     def __init__(
         self, host: str, method: str, limits: Limits, *, silence: float, size: int = 0
     ) -> None:
-        """Begin now."""
         self.host, self.method, self.limits = host, method, limits
         self.size = max(size, limits.document)
         self._silence = silence
@@ -111,15 +109,17 @@ class _Incoming(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        self._sock.settimeout(self._deadline.left())
-        try:
-            count = self._raw.readinto(buffer)
-        except TimeoutError:
+        for turn in interrupts.turns(self._deadline.left()):
+            self._sock.settimeout(turn)
+            with suppress(TimeoutError):
+                count = self._sock.recv_into(buffer)
+                break
+        else:
             # The deadline may have passed.
             self._deadline.left()
-            raise
-        self._deadline.moved(count or 0)
-        self._left -= count or 0
+            raise TimeoutError
+        self._deadline.moved(count)
+        self._left -= count
         if self._left < 0:
             raise self._deadline.too_much(self._what)
         return count

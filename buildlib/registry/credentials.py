@@ -163,7 +163,6 @@ def find_credentials(
 
     Args:
         registry: names the variables.
-        env: the environment.
         executor: starts docker's credential helpers.
 
     Raises:
@@ -189,7 +188,6 @@ def docker_store(host: str, known: Credentials | None) -> Iterator[Path]:
     would have the same key in it.
 
     Args:
-        host: of the registry.
         known: the credentials; None: the file has none.
     """
     auths = {}

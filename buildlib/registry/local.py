@@ -88,8 +88,6 @@ def local_registry(
     """Run a registry without passwords for the time of the block; yield its host with the port.
 
     Args:
-        executor: starts it.
-        program: the registry.
         env: the environment, for what would change its configuration.
         folder: for its configuration, its log and what it holds; it is made.
 

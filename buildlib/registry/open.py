@@ -64,7 +64,6 @@ def open_registries(
     """Return the registries with their credentials.
 
     Args:
-        registries: to be opened.
         env: for credentials and proxies.
         executor: starts docker's credential helpers.
         patience: with the registries; None: the default.

@@ -111,7 +111,7 @@ def own_type(data: bytes) -> str:
     return own if isinstance(own, str) and MEDIA_TYPE.fullmatch(own) else ""
 
 
-def is_digest(text: object) -> bool:
+def is_safe_digest(text: object) -> bool:
     """Return whether something is a digest, which is safe in an address."""
     return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
 
@@ -119,7 +119,7 @@ def is_digest(text: object) -> bool:
 def _is_descriptor(found: Mapping[str, Any]) -> bool:
     size, platform = found.get("size", 0), found.get("platform") or {}
     return (
-        is_digest(found["digest"])
+        is_safe_digest(found["digest"])
         and isinstance(size, int)
         and size >= 0
         and isinstance(platform, dict)
@@ -133,12 +133,10 @@ class Repository:
     """A repository.
 
     Args:
-        transport: to its registry.
         path: its name there.
     """
 
     def __init__(self, transport: Transport, path: str) -> None:
-        """Make no request yet."""
         self.transport, self._path = transport, path
         self._pull = f"repository:{path}:pull"
         self._push = f"repository:{path}:pull,push"
@@ -162,7 +160,7 @@ class Repository:
             GateError: the bytes have another digest than the requested one (exit 7).
         """
         # A 404 for a digest is safe from anybody, as a digest is never overwritten.
-        answer = self._get("manifests", reference, _ACCEPT, sure=not is_digest(reference))
+        answer = self._get("manifests", reference, _ACCEPT, sure=not is_safe_digest(reference))
         if answer is None:
             return None
         said = answer.headers.get("content-type", "").partition(";")[0].strip()
@@ -185,7 +183,6 @@ class Repository:
 
         Args:
             kind: `manifests` or `tags`.
-            what: of that kind.
             accept: media types.
             sure: a 404 counts only if it is the registry's own.
 
@@ -284,7 +281,6 @@ class Repository:
         """Send a blob; an interrupted upload starts again from the beginning.
 
         Args:
-            digest: of the content.
             size: bytes.
             content: opens it, again for each attempt.
             sent: called with the number of bytes that are sent.

@@ -20,7 +20,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Redirects that keep the method of requests other than GET and HEAD; RFC 9110, 15.4.
 _SAME_METHOD: Final = frozenset({307, 308})
 _HOPS: Final = 6
-_DONE: Final = 300
+DONE: Final = 300
 _PART: Final = 1 << 16
 _FOLDED: Final = re.compile(r"[\r\n]+[ \t]*")
 T = TypeVar("T")
@@ -67,7 +67,6 @@ class Content:
     bytes for another request.
 
     Args:
-        opened: opens it.
         size: in bytes.
         sent: called with the number of bytes that were read.
 
@@ -81,7 +80,6 @@ class Content:
         size: int,
         sent: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Open it."""
         self._size = self._left = size
         self._sent = sent
         self._stream = self._trying(opened)
@@ -119,19 +117,15 @@ class Exchange:
 
     Args:
         host: of the registry, for messages.
-        routes: to all servers.
-        limits: of responses.
     """
 
     def __init__(self, host: str, routes: Routes, limits: Limits) -> None:
-        """Send no request yet."""
         self._host, self._routes, self._limits = host, routes, limits
 
     def send(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Response:
         """Send a request, and follow redirects.
 
         Args:
-            method: of HTTP.
             url: of the server that gets `secret`.
             secret: headers with credentials, which no other server gets.
             options: of the request; `expect` is not used.
@@ -174,7 +168,7 @@ class Exchange:
         headers = {
             name.lower(): _FOLDED.sub(" ", response.headers[name]) for name in response.headers
         }
-        if response.status >= _DONE:
+        if response.status >= DONE:
             data = self._beginning(response)
         else:
             if method == "GET":
@@ -183,7 +177,6 @@ class Exchange:
         return Response(response.status, headers, data, url)
 
     def _beginning(self, response: BaseHTTPResponse) -> bytes:
-        """Return the beginning of an error."""
         data = bytearray()
         for part in response.stream(_PART, decode_content=False):
             data += part

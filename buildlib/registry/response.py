@@ -35,7 +35,6 @@ class Response:
     """A response of a registry, or of a server that it leads to.
 
     Args:
-        status: of HTTP.
         headers: by their names in lower case; several of one name are joined by commas.
         body: the whole of a document; only the beginning of an error.
         url: of the server, after redirects.

@@ -37,7 +37,6 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
 
     Args:
         repository: holds what the tag is to point to.
-        tag: to be written.
         decide: see `Decide`; raises GateError if the tag must not move.
         claim: on the repository; renewed when it is due.
 
@@ -121,7 +120,6 @@ def put_tag(
     """Point a tag at a digest that is there.
 
     Args:
-        repository: holds the digest.
         digest: of an index or a manifest.
         tag: to be given, or moved.
         immutable: it must not move: if it exists, it has to point to this digest.

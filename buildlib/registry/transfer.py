@@ -22,7 +22,7 @@ from buildlib.files import human_size
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.platform import platform_name
 from buildlib.registry.limits import MIB
-from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_digest, own_type
+from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_safe_digest, own_type
 from buildlib.tempfiles import passing_folder
 
 
@@ -76,7 +76,6 @@ def push_archive(
 
     Args:
         archive: of one image, of one or several platforms.
-        repository: to push to.
         progress: called for each blob that is sent.
         activity: gets the number of bytes that are sent, and of all.
 
@@ -163,7 +162,7 @@ def documents_of(archive: Archive, top: str) -> dict[str, Document]:
 
 
 def _document(archive: Archive, digest: str) -> Document:
-    if not is_digest(digest):
+    if not is_safe_digest(digest):
         raise _damaged("it names an invalid digest")
     data = archive.bytes_of(digest)
     own = own_type(data)
@@ -199,7 +198,6 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
     BuildKit's attestations are left out.
 
     Args:
-        repository: that holds it.
         digest: of an index or a manifest.
 
     Raises:
@@ -235,8 +233,6 @@ class _Pull:
     """Writes an image into an archive, each blob once.
 
     Args:
-        repository: of the image.
-        tar: the archive.
         aside: a file for one blob at a time, until it has been checked.
     """
 

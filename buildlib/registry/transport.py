@@ -39,7 +39,7 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.headers import Challenge
 from buildlib.registry.limits import Limits
 from buildlib.registry.loopback import is_loopback
-from buildlib.registry.request import AGENT, Exchange, Options
+from buildlib.registry.request import AGENT, DONE, Exchange, Options
 from buildlib.registry.response import WHO_ANSWERS, Response, clean, on_one_line, reason_of
 from buildlib.retry import LaterError, Retrier
 
@@ -51,7 +51,6 @@ _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_ALLOWED: Final = 405
-_DONE: Final = 300
 # OpenSSL's reasons for an answer without encryption.
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 _HINTS: Final = {
@@ -123,7 +122,6 @@ class Transport(Retrier):
         """Make one request, and sign in if necessary.
 
         Args:
-            method: of HTTP.
             path: from the registry's root, or an absolute address that the registry gave.
             options: see `Options`.
 
@@ -225,7 +223,7 @@ class Transport(Retrier):
                 answer = self._post_for_token(realm, service, scopes, options, known)
         if answer.status in _TRANSIENT:
             raise self._later("a token", f"the token service answers {answer.status}", answer)
-        if answer.status >= _DONE:
+        if answer.status >= DONE:
             reason = self._line(answer.reason)
             raise self._unauthorised(f"the token service {realm.netloc} answers {reason}")
         return answer.token
@@ -317,7 +315,6 @@ class Transport(Retrier):
 
 
 def _others(offered: str, scope: str) -> list[str]:
-    """Return the scopes of a challenge that ours does not cover."""
     resource, _, actions = scope.rpartition(":")
     found = dict.fromkeys(offered.split())
     return [

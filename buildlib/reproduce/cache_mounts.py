@@ -43,12 +43,10 @@ class Cache:
     """The cache of one builder.
 
     Args:
-        executor: starts docker.
         builder: its name; empty: the one in use.
     """
 
     def __init__(self, executor: Runner, builder: str = "") -> None:
-        """Keep them."""
         self._executor = executor
         self._options = ("--builder", builder) if builder else ()
 

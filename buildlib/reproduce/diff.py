@@ -30,7 +30,6 @@ class Difference:
         item: path of a file in the layer, or of a value in the document; empty: all of it.
         what: what of the item differs.
         first, second: what the two builds have, shortened.
-        made_by: the instruction that made the layer.
     """
 
     platform: str

@@ -43,12 +43,9 @@ class Build:
     """One of the two builds, before it begins.
 
     Args:
-        name: of its variation.
         project: on its own copy of the files.
-        request: what is built.
         executor: starts docker in the variation's environment.
         namespace: of its cache mounts.
-        archive: where the image goes.
     """
 
     name: str
@@ -198,7 +195,6 @@ def reproduce(
 
 
 def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
-    """Build one after the other; return the platforms."""
     platforms: tuple[str, ...] = ()
     for number, build in enumerate(builds):
         if number:

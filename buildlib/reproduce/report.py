@@ -26,7 +26,6 @@ class ReproductionReport(Report):
     """Two builds of one commit.
 
     Args:
-        image, version: what was built.
         platforms: `os/arch`, of both builds.
         source: whose files were built: `commit …`, or those of the work tree; empty: there is no
             commit.
@@ -34,7 +33,6 @@ class ReproductionReport(Report):
         digests: of the two, `sha256:…`.
         archives: where the two are kept; empty: nowhere.
         seconds: both builds and the comparison, on the wall clock.
-        differences, late: what is wrong.
         tools: the versions of what built them, by the names that a receipt has.
     """
 
@@ -116,7 +114,6 @@ def _where(found: Difference | Late) -> str:
 def _grouped(
     found: Sequence[Difference | Late], title: str, *head: tuple[str, ...]
 ) -> Iterator[str]:
-    """Yield a table for each part of the image."""
     for where, group in groupby(found[:_ROWS], key=_where):
         rows = table([*head, *(one.row for one in group)])
         yield f"{where}{title}\n{textwrap.indent(rows, '  ')}"

@@ -20,11 +20,8 @@ class Late:
     """A time that should be the epoch, or before it.
 
     Args:
-        platform: whose image.
         part: `config`, or `layer 3`, counted from the base, 1.
         item: path of the file in the layer, or of the value in the document.
-        time: as it is.
-        made_by: the instruction that made the layer.
     """
 
     platform: str
@@ -45,7 +42,6 @@ def late(archive: Archive, epoch: int, allowed: Iterable[str] = ()) -> tuple[Lat
     The layers of the base keep the times that its makers gave them.
 
     Args:
-        archive: that holds the images.
         epoch: seconds.
         allowed: patterns of names that do not name a secret; the values of others are not shown.
 

@@ -15,7 +15,7 @@ from typing import Final
 from buildlib.build.options import placed_config
 from buildlib.dockerfile.ignore import DockerIgnore, context_paths
 from buildlib.errors import InputError
-from buildlib.project import Project
+from buildlib.project import IGNORE_FILE, Project
 
 _YEAR: Final = 365 * 24 * 3600
 _DAY: Final = 24 * 3600
@@ -32,7 +32,6 @@ class Variation:
         modified: seconds since the epoch; the first file's time, and each next one is a second
             later.
         backwards: the files are written in reversed order.
-        timezone: TZ of the client.
         hostname: of the containers in which the build's commands run.
     """
 
@@ -85,7 +84,6 @@ def variations(*, epoch: int, now: int) -> tuple[Variation, Variation]:
 
 _CONTEXT: Final = "context"
 _DOCKERFILE: Final = "dockerfile"
-_IGNORE: Final = ".dockerignore"
 
 
 def copy_context(context: Path, target: Path, ignore: DockerIgnore, variation: Variation) -> None:
@@ -140,7 +138,6 @@ def copy_project(
         project: whose files are copied.
         ignore: what its `.dockerignore` keeps out.
         base: a directory of our own.
-        variation: how the copy is to be.
 
     Raises:
         InputError: as `copy_context`.
@@ -153,8 +150,8 @@ def copy_project(
         # It may be a link, and what it leads to is not copied.
         _copy(dockerfile.resolve(), root / _DOCKERFILE / dockerfile.name)
     own = project.ignore_file.path
-    if own and own != project.context / _IGNORE:
-        _copy(own.resolve(), root / _DOCKERFILE / f"{dockerfile.name}{_IGNORE}")
+    if own and own != project.context / IGNORE_FILE:
+        _copy(own.resolve(), root / _DOCKERFILE / f"{dockerfile.name}{IGNORE_FILE}")
     config = replace(
         placed_config(project),
         root=root,

@@ -33,9 +33,7 @@ def check_scan(
     """Scan every platform of an image.
 
     Args:
-        archive: the image.
         settings: which scanner, what fails, and what is ignored.
-        executor: starts the scanner.
         root: of the project; VEX files are relative to it.
         image: its name, for the report.
         today: in UTC, for ignores.

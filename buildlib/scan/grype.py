@@ -100,7 +100,6 @@ def parse(report: Mapping[str, Any], sbom: Mapping[str, Any], platform: str) -> 
     Args:
         report: its own JSON.
         sbom: its CycloneDX, which lists the packages without a vulnerability as well.
-        platform: whose image it was given.
 
     Raises:
         GateError: it makes no sense (exit 7).
@@ -138,7 +137,6 @@ def _finding(match: Mapping[str, Any], platform: str) -> Vulnerability:
 
 
 def _by(match: Mapping[str, Any]) -> str:
-    """Return what a match was left out by."""
     rule: Mapping[str, Any] = (match.get("appliedIgnoreRules") or ({},))[0]
     if status := rule.get("vex-status"):
         return " ".join(part for part in ("VEX:", status, rule.get("vex-justification")) if part)

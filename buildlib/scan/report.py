@@ -169,9 +169,7 @@ def make_report(
     """Return the report; an ignore counts until the end of its last day.
 
     Args:
-        image: what was scanned.
         scanner: what scanned it, and its version.
-        scans: what it says of each platform.
         settings: threshold and ignores.
         today: in UTC.
     """
@@ -194,7 +192,6 @@ def make_report(
 
 
 def _rated(finding: Vulnerability, settings: ScanSettings) -> Vulnerability:
-    """Return a finding with the level that the settings give it."""
     bad = finding.severity.rank >= settings.severity.rank
     fails = bad and (bool(finding.fixed_in) or not settings.only_fixed)
     return replace(finding, level=Level.ERROR if fails else Level.WARNING)

@@ -30,7 +30,6 @@ class Scanned(NamedTuple):
     """The result of a scanner for one platform's image.
 
     Args:
-        findings: vulnerabilities.
         suppressed: what the scanner has left out by itself.
         packages: how many it sees in the image.
         database: the time of its database, RFC 3339; empty where it does not say.
@@ -46,11 +45,9 @@ class Scanner(NamedTuple):
     """A scanner.
 
     Args:
-        name: of the program.
         version: returns its version; None: it is not here; empty: it does not say.
         scan: scans the archive of one image of that platform, with these VEX files; it may write
             beside the archive.
-        install: how to get it.
     """
 
     name: str

@@ -111,7 +111,6 @@ def parse(report: Mapping[str, Any], platform: str, database: str) -> Scanned:
 
     Args:
         report: its JSON.
-        platform: whose image it was given.
         database: the time of its database.
 
     Raises:

@@ -61,7 +61,6 @@ class Verified:
 
     Args:
         reference: as it was asked for.
-        digest: of the image.
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
         attestations: how many there are of each type.
@@ -123,8 +122,6 @@ class Signer:
     """Signs and verifies in one registry.
 
     Args:
-        cosign: the program.
-        executor: starts it.
         root: of the project, for the keys' files.
         env: the environment; only the names of its variables are read.
         store: directory with docker's credentials for the registry.
@@ -143,7 +140,6 @@ class Signer:
         safe: Callable[[str], str],
         retrier: Retrier,
     ) -> None:
-        """Start nothing yet."""
         self._cosign, self._executor, self._root, self._env = cosign, executor, root, env
         self._store, self._safe, self._retrier = store, safe, retrier
 
@@ -185,7 +181,6 @@ class Signer:
 
         Args:
             reference: with a digest.
-            settings: what signs.
 
         Raises:
             InputError: there is no digest, or the key can't be used (exit 2).
@@ -199,9 +194,7 @@ class Signer:
 
         Args:
             reference: with a digest.
-            predicate: file with its content.
             kind: its type, by cosign's name or its URI.
-            settings: what signs.
 
         Raises:
             BuildlibError: as `sign`.
@@ -233,7 +226,6 @@ class Signer:
 
         Args:
             reference: with a digest.
-            policy: what counts as signed.
             images: digests of the manifests that have to be signed as well.
 
         Raises:

@@ -28,9 +28,7 @@ def versions_of(repository: Repository, document: Document, naming: Naming) -> t
     """Return the versions in the annotations or labels of an image, each once.
 
     Args:
-        repository: that it is in.
         document: its index or manifest.
-        naming: which texts are versions.
     """
     said = _text(_read(document.data).get("annotations"))
     if said:
@@ -75,14 +73,7 @@ def _read(data: bytes) -> Mapping[str, Any]:
 def check_version(
     reference: str, version: str, said: Sequence[str], naming: Naming = _SEMVER
 ) -> None:
-    """Raise VerificationError (exit 8) if an image has another version.
-
-    Args:
-        reference: of the image.
-        version: the expected one.
-        said: the versions of the image.
-        naming: which texts are versions.
-    """
+    """Raise VerificationError (exit 8) if an image has another version."""
     for other in said:
         if not _same(version, other, naming):
             raise _another(reference, version, other)
@@ -100,11 +91,7 @@ def check_tag_name(
     Tags without a version, such as `latest`, are accepted.
 
     Args:
-        reference: of the image.
-        tag: to check.
-        said: the versions of the image.
         rules: for the tags of versions; none: unknown.
-        naming: which texts are versions.
     """
     for version in said if _names_version(tag, rules, naming) else ():
         if not _may_point_to(tag, version, rules, naming):
@@ -138,7 +125,6 @@ def _names_version(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
 
 
 def _may_point_to(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> bool:
-    """Return whether a tag may point to a version."""
     if not rules:
         text = tag.removeprefix("v")
         known = version.removeprefix("v")
@@ -155,7 +141,6 @@ def _may_point_to(tag: str, version: str, rules: Sequence[TagRule], naming: Nami
 
 
 def _moves_with(rule: TagRule, version: Parsed) -> bool:
-    """Return whether publishing a version may move a floating tag of this rule."""
     kind = VersionKind.PRERELEASE if version.prerelease else VersionKind.RELEASE
     zero = rule.zero or version.numbers[0] != 0
     return rule.floating and kind in rule.on and zero and not version.build

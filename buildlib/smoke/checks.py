@@ -66,7 +66,6 @@ def is_selected(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> 
 
     Args:
         only: patterns of names; empty: all.
-        checks: names.
         skip: patterns of names that are not wanted in any case.
     """
     kept = [check for check in checks if not any(fnmatchcase(check, one) for one in skip)]
@@ -84,7 +83,6 @@ class PlatformImage:
     Args:
         image: a reference that the engine has.
         source: what `--image` takes for it: that reference, or the file of the archive.
-        platform: what to run it as.
         digest: of the manifest.
         version: that it must have everywhere.
         label: the version in its label; None where there is nothing to compare it with.
@@ -104,9 +102,6 @@ class PlatformSmoke:
     """Makes the configured checks against one subject.
 
     Args:
-        subject: what is checked.
-        config: of the project.
-        lab: starts the containers.
         sockets: that a container may find mounted; empty: it needs none.
         only: patterns of names; checks that match none are left away. Empty: all are made.
         on_check: called with the name of each as it begins.
@@ -124,7 +119,6 @@ class PlatformSmoke:
         on_check: Callable[[str], None] = lambda _: None,
         on_result: Callable[[CheckResult], None] = lambda _: None,
     ) -> None:
-        """Keep what every check needs."""
         self._subject, self._config, self._lab = subject, config, lab
         self._smoke = config.smoke
         # As docker-run starts it: what works only with more than that is a finding.
@@ -183,7 +177,6 @@ class PlatformSmoke:
         """Make a check, where it is wanted; return whether nothing is wrong.
 
         Args:
-            check: its name.
             ask: returns what is wrong, or nothing.
             command: that is run for it in a container of its own.
             way: returns how it was asked, where that is worth a word.
@@ -253,7 +246,6 @@ class PlatformSmoke:
             raise problem
 
     def _repeat(self, check: str, command: Command | None) -> str:
-        """Return the line that makes this check alone, by hand."""
         subject = self._subject
         # An archive is in the engine only as long as smoke runs, and so are services.
         if command and subject.source == subject.image and not self._network:

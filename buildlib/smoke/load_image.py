@@ -36,7 +36,6 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[SmokeImage]:
         image: a reference or a digest that the engine has, or the file of an OCI archive, which
             is loaded, and removed again.
         tag: a reference that nothing else uses, for the archive.
-        executor: starts docker.
 
     Raises:
         InputError: the file is not an image, or there is no such archive (exit 2).

@@ -124,7 +124,6 @@ def program_paths(process: ContainerProcess, runtime: Runtime) -> tuple[str, ...
     word the program.
 
     Args:
-        process: that was seen.
         runtime: what the image's configuration says, for its PATH.
     """
     words = [word for word in process.words[:2] if not word.startswith("-")]
@@ -186,7 +185,6 @@ def _holds(folder: str, paths: Iterable[str]) -> bool:
 
 
 def _is_below(path: str, roots: Iterable[str]) -> bool:
-    """Return whether a path is one of these, matches one, or lies below one."""
     places = [path, *map(str, PurePosixPath(path).parents)]
     return any(
         place == root or (_PATTERN.search(root) and fnmatchcase(place, root))

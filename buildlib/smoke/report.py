@@ -36,8 +36,6 @@ class CheckResult:
 
     Args:
         check: its name, the same on every platform.
-        state: how it went.
-        seconds: that it took.
         detail: why it failed or was left out.
         repeat: the line that repeats it by hand, for a shell.
     """

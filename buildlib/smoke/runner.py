@@ -6,14 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
 from buildlib import interrupts
-from buildlib.background import Background
+from buildlib.background import Background, first_ended
 from buildlib.build.argv import buildx_commands
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
@@ -58,7 +58,6 @@ class SmokeRequest:
     """The options of one run.
 
     Args:
-        platforms: to be tried.
         image: reference, digest, or file of an archive; empty: one is built, and removed again.
         version: that it must have; empty: the one that is built, or of its label.
         only: patterns of the checks to make; empty: all.
@@ -115,10 +114,6 @@ class SmokeFlow:
     """One run of smoke.
 
     Args:
-        project: says what to check.
-        request: what was asked for.
-        engine: that runs the containers.
-        executor: starts docker.
         console: shows each check as it ends.
     """
 
@@ -130,7 +125,6 @@ class SmokeFlow:
         executor: Executor,
         console: Console,
     ) -> None:
-        """Keep what every step needs."""
         self._project, self._config = project, project.config
         self._request, self._engine = request, engine
         self._executor, self._console = executor, console
@@ -168,7 +162,10 @@ class SmokeFlow:
         with (
             interrupts.leaving(*_LEAVES),
             self._image() as image,
-            self._console.opening(f"reading {image.reference}", self._saved(image)) as archive,
+            self._console.opening(
+                f"reading {image.reference}",
+                saved(self._executor, str(image.archive or image.reference)),
+            ) as archive,
         ):
             self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
@@ -177,9 +174,6 @@ class SmokeFlow:
                 results = self._with_policy(archive, subjects[0], results)
             self._keep_for_a_closer_look(image, results)
             return SmokeReport(results=tuple(results))
-
-    def _saved(self, image: SmokeImage) -> AbstractContextManager[Archive]:
-        return saved(self._executor, str(image.archive or image.reference))
 
     @contextmanager
     def _image(self) -> Iterator[SmokeImage]:
@@ -240,10 +234,13 @@ class SmokeFlow:
             try:
                 with interrupts.held():
                     runs += [pool.submit(self._one, subject, found) for subject in subjects]
-                # One that can't be run at all ends the others.
-                wait(runs, return_when=FIRST_EXCEPTION)
-                if any(run.done() and run.exception() for run in runs):
-                    self._cancel(runs)
+                left = set(runs)
+                while left:
+                    left -= (done := first_ended(left))
+                    if any(run.exception() for run in done):
+                        # One that can't be run at all ends the others.
+                        self._cancel(runs)
+                        break
             except BaseException:
                 self._cancel(runs)
                 raise

@@ -29,45 +29,24 @@ def new_run_id() -> str:
     return new_name("smoke")
 
 
-class Lab:
-    """The containers and volumes of one run.
+class Lab(Cancellable):
+    """The containers and volumes of one run; no process starts once it is cancelled.
 
     Args:
-        executor: starts docker.
         run_id: the value of their label.
         elsewhere: the ports of the engine's machine are not those of this one.
     """
 
     def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:
-        """Keep what every container needs."""
-        self._executor = executor
-        self._stoppable = Cancellable(executor, "interrupted")
+        super().__init__(executor, "interrupted")
         self.run_id = run_id
         self.elsewhere = elsewhere
         # How many times longer than usual this engine takes.
         self.slowness = 1.0
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float | None = None,
-        env: Mapping[str, str] = NOTHING,
-    ) -> Completed:
-        """Run a process to its end, as the executor does.
-
-        Raises:
-            CancelledError: the run was cancelled meanwhile.
-        """
-        return self._stoppable.run(argv, timeout=timeout, env=env)
-
     def docker(self, *words: str, timeout: float | None = None) -> Completed:
         """Run docker to its end; raises as `run`."""
         return self.run(("docker", *words), timeout=timeout)
-
-    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
-        """Run a process to its end with something to read; raises as `run`."""
-        return self._stoppable.feed(argv, text, timeout=timeout)
 
     def measure(self, image: str) -> None:
         """See how slow the engine is at the moment: limits of time are scaled by it."""
@@ -113,7 +92,6 @@ class Lab:
 
         Args:
             options: of docker run; with `--detach` it goes on while the block does.
-            image: reference.
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
             env: values of variables that the options name alone.
@@ -141,29 +119,28 @@ class Lab:
         try:
             yield name
         finally:
-            self._executor.run(("docker", "volume", "rm", "--force", name))
+            self.always.run(("docker", "volume", "rm", "--force", name))
 
     def remove(self, *containers: str, network: str = "") -> None:
         """Remove containers, and then the network that they were in, cancelled or not."""
-        self._executor.run(("docker", *REMOVE, *containers))
+        self.always.run(("docker", *REMOVE, *containers))
         if network:
-            self._executor.run(("docker", "network", "rm", "--force", network))
+            self.always.run(("docker", "network", "rm", "--force", network))
 
     def cancel(self) -> None:
         """Let nothing new start, and end what runs: whoever waits for it returns."""
-        self._stoppable.cancel()
+        super().cancel()
         self.sweep()
 
     def sweep(self) -> None:
         """Remove what is left of this run."""
-        remove_made(self._executor, LABEL, self.run_id)
+        remove_made(self.always, LABEL, self.run_id)
 
 
 def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, ...]:
     """Remove what runs that have ended left, and return their names.
 
     Args:
-        executor: starts docker.
         image: the project's, whose tags may have been made for a run.
         keep: a reference that is still wanted.
     """

@@ -71,14 +71,10 @@ class Server:
     """One container; `serving` makes it.
 
     Args:
-        lab: that it runs in.
-        name: of the container.
-        config: of the project.
         address: where its port is published, `http://…`; empty where it can't be reached there.
     """
 
     def __init__(self, lab: Lab, name: str, config: Config, address: str) -> None:
-        """Keep what every question needs."""
         self._lab, self._name = lab, name
         self._config, self._smoke = config, config.smoke
         self._health = smoke_health(config)
@@ -282,8 +278,6 @@ def server_options(
     """Return the options of docker run for the image's own command.
 
     Args:
-        config: of the project.
-        platform: to run it as.
         confined: what it is denied, see `confined_options`.
         socket: of the engine, to be mounted; None: it gets none.
         volume: that keeps its data; empty: one that goes with the container.

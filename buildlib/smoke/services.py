@@ -21,8 +21,6 @@ def beside(lab: Lab, services: Sequence[Service], helper: str = "") -> Iterator[
     Without any there is no network either.
 
     Args:
-        lab: starts them.
-        services: from the configuration.
         helper: an image that can look at a service's ports, where its own image can't.
 
     Raises:

@@ -42,7 +42,6 @@ def sockets(
     """Have the engine's own socket ready, and one of each other group that leads to it.
 
     Args:
-        engine: that it leads to.
         groups: wanted beside that of the engine's own.
         executor: starts docker, where the group has to be asked or set in a container.
         image: one that is there, for that.

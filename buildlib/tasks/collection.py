@@ -198,11 +198,7 @@ def _print_help(name: str, names: Mapping[str, Task[Any]]) -> None:
 
 
 def task_list(program: str) -> str:
-    """Return a line for each task, by its work; each fits the terminal.
-
-    Args:
-        program: that runs them.
-    """
+    """Return a line for each task, by its work; each fits the terminal."""
     columns = shutil.get_terminal_size().columns
     width = max(map(len, _NAMES))
     parts = []

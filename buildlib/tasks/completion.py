@@ -48,12 +48,10 @@ class Completion:
 
     Args:
         tasks: of ours, by the names that they are called by.
-        values: of their options.
         complete: there are no other tasks.
     """
 
     def __init__(self, tasks: Mapping[str, Task[Any]], values: Values, *, complete: bool) -> None:
-        """Keep them."""
         self._tasks, self._values, self._complete = tasks, values, complete
         program = Program()
         self._core = ParserContext(args=[*program.core_args(), *program.task_args()])

@@ -16,7 +16,14 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from buildlib.commands.session import Batch, Chosen
-from buildlib.errors import BuildlibError, InputError, collected, in_image, raise_problems
+from buildlib.errors import (
+    NOT_BEGUN,
+    BuildlibError,
+    InputError,
+    collected,
+    in_image,
+    raise_problems,
+)
 from buildlib.tasks.session import (
     answer,
     choosing,
@@ -86,12 +93,7 @@ class ImageTask(Task[Any]):
 
 
 def for_images(task: Task[Any], scope: Scope) -> Task[Any]:
-    """Return a task with the options for several images.
-
-    Args:
-        task: which works on one.
-        scope: what it works on, where there are several.
-    """
+    """Return a task with the options for several images."""
     options = _options(task, scope)
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
@@ -325,7 +327,7 @@ def _each(
     run: Callable[[], None], names: Sequence[str], *, as_json: bool, keep_going: bool
 ) -> None:
     """Run a task for each image; as JSON, answer with all of their answers."""
-    answers: dict[str, Any] = {}
+    answers: dict[str, Any] = {name: {"error": NOT_BEGUN.as_dict()} for name in names}
     codes: list[int] = []
     try:
         for name in names:
@@ -349,7 +351,6 @@ def _each(
 
 
 def _answer_for(answers: Mapping[str, Any]) -> None:
-    """Print what was answered for each image."""
     from buildlib.text import to_json
 
     answer(to_json({"images": answers}))

@@ -102,7 +102,6 @@ class CommandLine:
     """
 
     def __init__(self, argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
-        """Read Invoke's own options."""
         self._tasks = tasks
         self._program = program_of(argv[0])
         program = Program()
@@ -175,7 +174,6 @@ class CommandLine:
             raise InputError(_no_number(contexts, self._words)) from None
 
     def _problem(self, error: ParseError) -> InputError:
-        """Return what is wrong."""
         context, text = error.context, str(error)
         task = context.name if context and context.name else ""
         if task and context and (missing := context.missing_positional_args):
@@ -212,7 +210,6 @@ def _no_number(contexts: Sequence[ParserContext], words: Sequence[str]) -> str:
 
 
 def _unknown_word(message: str) -> str:
-    """Return the word that Invoke does not know, of its message."""
     quoted = message.removeprefix(_UNKNOWN).removesuffix(" is!")
     try:
         word = ast.literal_eval(quoted) if quoted != message else ""

@@ -19,15 +19,9 @@ _MOST: Final = 20
 
 
 class Values:
-    """What each option and argument can be.
-
-    Args:
-        start: a directory of the project.
-        env: the environment.
-    """
+    """What each option and argument can be."""
 
     def __init__(self, start: Path, env: Mapping[str, str]) -> None:
-        """Keep them."""
         self._start, self._env = start, env
 
     def of(self, task: str, option: str) -> tuple[str, ...]:
@@ -37,7 +31,6 @@ class Values:
 
     @cached_property
     def _configs(self) -> tuple[Config, ...]:
-        """Return the configuration of each image."""
         from buildlib.config.load import load_images
 
         return load_images(self._start, self._env)

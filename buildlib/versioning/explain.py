@@ -78,10 +78,6 @@ def explain(
     """Return one sentence a line.
 
     Args:
-        version: the version.
-        git: what it was made from.
-        plan: the tags that publishing would give.
-        local: the tags of a local build.
         naming: by which git tags name versions.
         registries: (repository, plan) of those that have rules of their own.
     """

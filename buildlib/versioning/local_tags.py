@@ -26,7 +26,6 @@ def references(image: str, tags: Iterable[str], extra: Iterable[str] = ()) -> tu
     """Return full references, each once, in the order given.
 
     Args:
-        image: the configured image.
         tags: tags for it.
         extra: what the user asked for beside them: a tag, which is mapped into the grammar, or a
             whole reference (it has a `:` or names a registry), or several with commas or line

@@ -64,7 +64,6 @@ def next_tag(step: Increment, before: Iterable[str], taken: Iterable[str], namin
         step: which number goes up.
         before: tags that HEAD descends from.
         taken: every tag that there is.
-        naming: by which tags name versions.
 
     Raises:
         InputError: what is there has no such step (exit 2).
@@ -186,10 +185,7 @@ def tag_problems(
 
     Args:
         name: of the tag, with its prefix.
-        git: what git says.
         changes: what `git status` lists.
-        lineage: where HEAD stands.
-        naming: by which tags name versions.
         branches: patterns of the branches that releases are made from.
         remote: where the tag is to be pushed, or empty.
     """

@@ -18,7 +18,6 @@ def fill(
     Any other brace stands for itself.
 
     Args:
-        text: as configured.
         facts: by name.
         quote: for what stands between them, where another tool reads the outcome.
     """

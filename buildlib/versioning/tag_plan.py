@@ -62,8 +62,6 @@ def versions_in(
     """Return the versions that can be read from a registry's tags by the rules, each with its tag.
 
     Args:
-        tags: that the registry holds.
-        rules: of the registry.
         naming: by which a text is a version.
     """
     with_version = [rule for rule in rules if rule.has_version]
@@ -158,10 +156,7 @@ def rightful_tag(
     """Return the version tag of the highest release in the registry that a tag is for by the rules.
 
     Args:
-        tag: that moves.
         own: a version that it could be for.
-        rules: of the registry.
-        in_registry: every tag that it holds.
         naming: by which a text is a version.
 
     Returns:
@@ -345,11 +340,9 @@ def plan_tags(
     """Return the tags that publishing would give now.
 
     Args:
-        version: what would be published.
         git: what git says; all its tags count for the floating ones.
         changes: what `git status` lists.
         rules: in the order of their tags.
-        naming: by which git tags name versions.
         mode: a release, or what was asked for by name.
         in_registry: tags that the registry holds already; the versions among them count as git's.
     """

@@ -172,7 +172,6 @@ def resolve_version(
     """Return the version.
 
     Args:
-        facts: what git says.
         now: the clock, seconds since the epoch; used only where git has no time to give.
         prefix: of the tags that count, such as `v` or `cli/v`.
         scheme: by which the rest of a tag is a version.

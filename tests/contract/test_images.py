@@ -179,6 +179,8 @@ def test_one_that_fails_ends_the_task_unless_it_keeps_going(shop: Checkout) -> N
     done = shop.invoke(*words)
     assert done.returncode == 2
     assert "error: api: " not in done.stderr
+    answers = json.loads(shop.invoke(*words, "--json").stdout)["images"]
+    assert [answers[name]["error"]["what"] for name in ("api", "web")] == ["not begun"] * 2
     done = shop.invoke(*words, "--keep-going")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [

@@ -186,6 +186,34 @@ def test_only_the_console_prints() -> None:
     assert {name for name in _modules() if _calls(name) & {"print", "input"}} <= {"console"}
 
 
+def _endless_waits(module: str) -> set[str]:
+    """Return the calls that block until something ends, whatever signal comes just before."""
+    blocking = {"wait", "join", "communicate", "acquire", "select"}
+    return {
+        ast.unparse(node.func)
+        for node in _nodes(module)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in blocking
+        and not (node.args or node.keywords)
+    }
+
+
+def test_every_wait_is_made_of_short_ones() -> None:
+    found = {name: waits for name in _modules() if (waits := _endless_waits(name))}
+    # Of these, `Background` waits in turns.
+    assert found == {
+        "activity": {"self._running.wait"},
+        "background": {"self.wait"},
+        "build.farm": {"each.wait"},
+        "publish.gates": {"other.wait"},
+        # Of a process that was killed.
+        "interrupts": {"process.wait"},
+        # On a thread that nothing waits for.
+        "smoke.socket_relay": {"back.join"},
+    }
+
+
 def test_nothing_of_this_repository_is_known() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert "dockerutilities" not in path.read_text(encoding="utf-8").lower()

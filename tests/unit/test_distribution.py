@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from buildlib import distribution
 from buildlib.commands.templates import own_workflow
 from buildlib.config.load import load_config
-from buildlib.config.schema import schema_line
 
 METADATA = """\
 Metadata-Version: 2.4
@@ -59,14 +57,11 @@ def test_version_and_addresses_are_those_of_the_metadata() -> None:
 @pytest.mark.usefixtures("nowhere")
 def test_a_checkout_that_is_not_installed_says_nothing() -> None:
     assert (distribution.version(), distribution.address("Schema")) == ("", "")
-    assert (distribution.origin(), schema_line(), own_workflow(PLAIN)) == (("", ""), "", "")
+    assert (distribution.origin(), own_workflow(PLAIN)) == (("", ""), "")
 
 
-@pytest.mark.usefixtures("installed")
 def test_a_configuration_with_the_line_of_the_schema_is_read(tmp_path: Path) -> None:
-    assert schema_line() == "#:schema https://example.org/schema.json\n"
-    text = f'{schema_line()}\nimage = "thing"\n'
-    assert tomllib.loads(text) == {"image": "thing"}
+    text = '#:schema https://example.org/schema.json\nimage = "thing"\n'
     (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
     assert load_config(tmp_path, {}).image == "thing"
 

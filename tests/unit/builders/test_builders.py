@@ -26,7 +26,7 @@ from buildlib.builders.commands import (
     remove_step,
 )
 from buildlib.builders.manager import BuilderManager
-from buildlib.builders.ownership import Record, Records
+from buildlib.builders.ownership import OwnBuilder, OwnBuilders
 from buildlib.config.builders import BuilderSettings, Collection, find_builder, parse_builders
 from buildlib.config.key_types import MismatchError
 from buildlib.config.load import load_config
@@ -710,7 +710,7 @@ def test_what_was_interrupted_is_created_again(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
     flow.create(_parse(FARM))
-    half = Record(driver="remote", nodes={"here": "", "farm1": ""})
+    half = OwnBuilder(driver="remote", nodes={"here": "", "farm1": ""})
     flow.records.write("farm", half)
     buildx.builders["farm"] = buildx.builders["farm"][:2]
     assert flow.status(_parse(FARM)).state == "changed"
@@ -767,25 +767,27 @@ def test_the_engine_s_own_builder_is_looked_at_and_left(tmp_path: Path) -> None:
 
 
 def test_a_record_lies_beside_buildx_s_own(tmp_path: Path) -> None:
-    record = Record(driver="kubernetes", fingerprint="x")
+    record = OwnBuilder(driver="kubernetes", fingerprint="x")
     for env, folder in (
         ({"BUILDX_CONFIG": f"{tmp_path}/a", "DOCKER_CONFIG": f"{tmp_path}/b"}, "a"),
         ({"DOCKER_CONFIG": f"{tmp_path}/b", "HOME": f"{tmp_path}/c"}, "b/buildx"),
         ({"HOME": f"{tmp_path}/c"}, "c/.docker/buildx"),
     ):
-        Records(env).write("pods", record)
+        OwnBuilders(env).write("pods", record)
         assert (tmp_path / folder / "buildlib/pods.json").is_file()
-        assert Records(env).read("pods") == record
+        assert OwnBuilders(env).read("pods") == record
     assert record.owns(Builder(name="pods", driver="kubernetes", nodes=(HERE,)))
     assert not record.owns(FOUND)
     (tmp_path / "a/buildlib/pods.json").write_text("[]", encoding="utf-8")
-    assert Records({"BUILDX_CONFIG": f"{tmp_path}/a"}).read("pods") is None
+    assert OwnBuilders({"BUILDX_CONFIG": f"{tmp_path}/a"}).read("pods") is None
 
 
 def test_a_record_that_can_not_be_kept_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="can't write to"):
-        Records({"BUILDX_CONFIG": str(tmp_path / "file")}).write("b", Record(driver="remote"))
+        OwnBuilders({"BUILDX_CONFIG": str(tmp_path / "file")}).write(
+            "b", OwnBuilder(driver="remote")
+        )
 
 
 def test_a_context_that_is_not_there_is_not_for_us_to_make(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ import json
 import re
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from buildlib.background import Background
+from buildlib.background import Background, first_ended
 from buildlib.build.planner import BuildRequest
 from buildlib.commands.images import build_images
 from buildlib.commands.session import Batch, Beginning, Chosen, Edge
 from buildlib.console import Console
-from buildlib.errors import EngineError, InputError, ProblemsError
+from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
 from buildlib.executor import Executor, Watch
 from buildlib.project import load_projects
 
@@ -215,11 +217,52 @@ def test_every_failure_is_an_error_of_its_image(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_nothing_more_is_built_after_a_failure(root: Path, jobs: int) -> None:
+def test_nothing_more_is_built_after_a_failure(
+    root: Path, capsys: pytest.CaptureFixture[str], jobs: int
+) -> None:
     docker = Docker(failing=["base"])
     with pytest.raises(EngineError, match="base: the build failed"):
         _build(Run(root, docker), Batch(jobs=jobs))
     assert "web" not in _built(docker)
+    capsys.readouterr()
+    with pytest.raises(EngineError):
+        _build(Run(root, Docker(["base"]), json=True), Batch(jobs=jobs), as_json=True)
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert images["base"]["error"]["exit_code"] == 4
+    assert images["web"]["error"]["what"] == "not begun"
+
+
+def test_an_interrupt_leaves_an_answer_for_every_image(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = threading.Event()
+
+    class Slow(Docker):
+        def stream(
+            self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+        ) -> int:
+            if words_after(argv, "--file")[0].endswith("base"):
+                closed.wait(20)
+                raise CancelledError("the task has ended")
+            return super().stream(argv, on_line, watch=watch)
+
+    def interrupted(running: dict[Future[Any], Any]) -> set[Future[Any]]:
+        if len(running) == 1:
+            raise KeyboardInterrupt
+        return first_ended(running)
+
+    run = Run(root, Slow(), json=True)
+    monkeypatch.setattr(run, "close", closed.set)
+    monkeypatch.setattr("buildlib.commands.images.first_ended", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _build(run, Batch(jobs=2), as_json=True)
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert images["api"]["digest"] == "sha256:d"
+    assert {name: images[name]["error"]["what"] for name in ("base", "web")} == {
+        "base": "interrupted",
+        "web": "not begun",
+    }
+    assert images["web"]["error"]["kind"] == "interrupted"
 
 
 def test_a_number_of_jobs_is_at_least_one(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.publish import NO_PUBLISH, parse_publish
+from buildlib.config.publish import Publish, parse_publish
 from buildlib.errors import InputError
 from buildlib.git.facts import Changes
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
@@ -74,7 +74,7 @@ def test_a_test_release_may_stand_on_anything(tmp_path: Path) -> None:
 def test_signing_is_left_out_by_configuration_with_a_reason(tmp_path: Path) -> None:
     more = "[publish]\nsign = false\n"
     plan = _plan(tmp_path, "FROM scratch\n", more=more)
-    assert (plan.signs, plan.gates) == (False, NO_PUBLISH.gates)
+    assert (plan.signs, plan.gates) == (False, Publish().gates)
     assert plan.skipped == (Skip(gate="sign", reason="publish.sign = false"),)
     # What was left out by name has its own reason.
     plan = _plan(tmp_path, "FROM scratch\n", more=more, skips=("sign", "scan"))
