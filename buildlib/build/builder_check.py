@@ -21,8 +21,8 @@ from buildlib.errors import BuildlibError, EngineError, InputError, NodeError
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
 
-# buildx has no exporter that puts together an archive from several nodes. The output oci of a
-# builder of the configuration is merged here instead.
+# buildx has no exporter that puts together an archive from several nodes. The outputs oci and load
+# of a builder of the configuration are merged here instead.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
 
 
@@ -148,7 +148,7 @@ def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]
     names = ", ".join(node.name for node in nodes)
     described = (
         "describe the builder in the configuration"
-        if plan.output == Output.OCI
+        if plan.output in {Output.OCI, Output.LOAD}
         else "give --output oci with a builder of the configuration"
     )
     return [

@@ -168,24 +168,91 @@ def test_the_dry_run_can_be_pasted(
     assert len(rows[0]) == 10
 
 
+def _alone(one: Daemon) -> str:
+    """Return the table of a builder of one node that builds every platform."""
+    table = _table([one], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
+    return table.replace("builders.farm", "builders.alone")
+
+
 @pytest.mark.toolchain
-def test_several_nodes_push_one_index(
+def test_several_nodes_push_the_index_of_a_single_node(
     make_user: Callable[..., User], farm: list[Daemon], server: Server
 ) -> None:
+    place = f"type=registry,ref={server.host}/cache:{{platform}}"
+    more = f'cache-from = ["{place}"]\ncache-to = ["{place},mode=max"]\n'
     # A file of its own for each platform: the registry, of version 2.8, can answer 400 where the
     # same layer comes from two sides in one moment.
-    user = make_user("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /\n", _two(farm))
+    dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /\n"
+    user = make_user(dockerfile, _two(farm, more) + _alone(farm[0]))
     for name in ("amd64", "arm64"):
         (user.checkout.root / name).write_text(name, encoding="utf-8")
+    user.env["SOURCE_DATE_EPOCH"] = "1700000000"
+    for name in ("farm", "alone"):
+        user.succeed("docker-builder", "create", "--name", name)
+        for number, option in enumerate(((), ("--annotation", "index:a=<1>"))):
+            tags = [f"{server.host}/{name}:{number}", f"{server.host}/other/{name}:x{number}"]
+            named = [word for tag in tags for word in ("--tag", tag)]
+            words = ("docker-build", "--builder", name, "--platform", "all", "--push", *named)
+            done = json.loads(user.succeed(*words, "--json", *option).stdout)
+            assert server.tags(name)[f"{number}"] == done["digest"]
+            assert server.tags(f"other/{name}")[f"x{number}"] == done["digest"]
+    assert server.tags("farm") == server.tags("alone")
+    shown = user.buildx("imagetools", "inspect", "--raw", f"{server.host}/farm:1")
+    index = json.loads(shown)
+    assert [one["platform"]["architecture"] for one in index["manifests"]] == ["amd64", "arm64"]
+    assert index["annotations"] == {"a": "<1>"}
+    # Each build wrote the cache of its platform.
+    assert set(server.tags("cache")) == {"linux-amd64", "linux-arm64"}
+    # Pasted, the dry run gives the same.
+    words = ("docker-build", "--builder", "farm", "--platform", "all", "--push", "--dry-run")
+    tag = f"{server.host}/pasted:1"
+    printed = user.succeed(*words, "--annotation", "index:a=<1>", "--tag", tag).stdout
+    env = user.checkout.environment(user.env)
+    subprocess.run(["sh", "-ec", printed], env=env, check=True, capture_output=True)
+    assert server.tags("pasted") == {"1": server.tags("farm")["1"]}
+
+
+@pytest.mark.toolchain
+def test_what_several_nodes_build_is_loaded_and_smoked(
+    make_user: Callable[..., User], farm: list[Daemon], alpine: str
+) -> None:
+    top = 'builder = "farm"\n'
+    smoke = '[smoke]\npolicy = false\ncommands = [{ run = ["cat", "/made"], stdout = "64" }]\n'
+    dockerfile = f"FROM {alpine}\nARG TARGETARCH\nRUN echo $TARGETARCH >/made\n"
+    user = make_user(dockerfile, f"{top}{smoke}{_two(farm)}")
+    # Files that are not committed have the time of the build.
+    user.env["SOURCE_DATE_EPOCH"] = "1700000000"
     user.succeed("docker-builder", "create")
-    done = user.build("--platform", "all", "--push", "--tag", f"{server.host}/thing:1")
-    assert server.tags("thing") == {"1": done["digest"]}
-    shown = user.buildx("imagetools", "inspect", "--raw", f"{server.host}/thing:1")
-    found = [m["platform"]["architecture"] for m in json.loads(shown)["manifests"]]
-    assert sorted(found) == ["amd64", "arm64"]
+    words = ("docker-build", "--platform", "all")
+    done = json.loads(user.succeed(*words, "--json").stdout)
+    image = done["references"][0]
+    try:
+        argv = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
+        shown = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        assert shown.strip() == done["digest"]
+        assert done["size"] > 0
+        for platform in PLATFORMS:
+            argv = ["docker", "run", "--rm", "--platform", platform, image, "cat", "/made"]
+            said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+            assert platform == f"linux/{said.strip()}"
+        # Pasted, the dry run loads it again.
+        subprocess.run(["docker", "image", "rm", *done["references"]], check=True)
+        printed = user.succeed(*words, "--dry-run").stdout
+        env = user.checkout.environment(user.env)
+        subprocess.run(["sh", "-ec", printed], env=env, check=True, capture_output=True)
+        argv = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
+        again = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        assert again == shown
+    finally:
+        subprocess.run(["docker", "image", "rm", *done["references"]], check=False)
+    smoked = json.loads(user.succeed("docker-smoke", "--platform", "all", "--json").stdout)
+    assert [one["platform"] for one in smoked["smoke"]] == list(PLATFORMS)
+    lines = user.succeed("docker-smoke", "--platform", "all", "--dry-run").stdout
+    assert lines.count("docker buildx build --builder farm") == 2
+    assert lines.index("docker load --input") < lines.index("docker run")
 
 
-@pytest.mark.parametrize("output", ["load", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
+@pytest.mark.parametrize("output", ["type=docker,dest=x.tar", "type=tar,dest=x.tar"])
 def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str
 ) -> None:
@@ -214,9 +281,7 @@ def test_an_archive_of_several_nodes_has_the_digest_of_one_node(
     place = f"type=registry,ref={server.host}/cache:{{platform}}"
     more = f'cache-from = ["{place}"]\ncache-to = ["{place},mode=max"]\n'
     annotation = '[build]\nannotations = { "index:a" = "<é>", "manifest-descriptor:d" = "1" }\n'
-    alone = _table(farm[:1], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
-    alone = alone.replace("builders.farm", "builders.alone")
-    user = make_user(dockerfile, annotation + _two(farm, more) + alone)
+    user = make_user(dockerfile, annotation + _two(farm, more) + _alone(farm[0]))
     # Files that are not committed have the time of the build.
     user.env["SOURCE_DATE_EPOCH"] = "1700000000"
     words = ("docker-build", "--platform", "all", "--output", "oci")
@@ -265,8 +330,7 @@ def test_a_release_from_two_nodes_is_the_one_of_a_single_node(
     tmp_path: Path, farm: list[Daemon], authority: Authority
 ) -> None:
     certificate, key = authority.sign("client")
-    alone = _table(farm[:1], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
-    tables = _two(farm) + alone.replace("builders.farm", "builders.alone")
+    tables = _two(farm) + _alone(farm[0])
     places = {"ca.pem": authority.certificate, "cert.pem": certificate, "key.pem": key}
     for name, path in places.items():
         tables = tables.replace(f'"certs/{name}"', f'"{path}"')
