@@ -9,6 +9,7 @@ from typing import Final
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import create_hint, is_unreachable
 from buildlib.config.builders import (
+    CLOUD,
     DOCKER,
     KUBERNETES,
     PLATFORM,
@@ -61,6 +62,10 @@ def _alike(described: BuilderSettings, found: Builder) -> bool:
     if described.driver in {KUBERNETES, DOCKER}:
         # The one's nodes are pods, with names of their own; the other's is a context.
         return True
+    if described.driver == CLOUD:
+        # The service's names of its nodes begin with the builder's.
+        group = f"cloud://{described.nodes[0].endpoint.removeprefix('cloud://')}"
+        return all(node.endpoint.startswith(group) for node in found.nodes)
     endpoints = {node.name: node.endpoint for node in found.nodes}
     if described.driver == REMOTE:
         return endpoints == {node.name: node.endpoint for node in described.nodes}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from buildkit import image_of_buildkit
+from cloudservice import cloud_service
 from conftest import ROOT, Checkout, go_tool, start_task
 from farms import User, make_user, wait_for
 from farms import table as _table
@@ -623,6 +624,39 @@ def test_the_builder_of_docker_itself(make_user: Callable[..., User]) -> None:
     built = user.succeed("docker-build", "--builder", "own", "--json")
     assert "docker buildx build --builder default" in json.loads(built.stdout)["command"]
     assert user.invoke("docker-builder", "remove").returncode == 2
+
+
+@pytest.mark.toolchain
+def test_the_driver_cloud_with_a_fake_service(
+    make_user: Callable[..., User], authority: Authority, tmp_path: Path
+) -> None:
+    docker = tmp_path / "docker"
+    docker.mkdir()
+    plugins = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker")) / "cli-plugins"
+    if plugins.is_dir():
+        (docker / "cli-plugins").symlink_to(plugins)
+    with (
+        daemon(tmp_path / "node", authority, mutual=False) as one,
+        cloud_service(one, docker) as options,
+    ):
+        pairs = ", ".join(f'"{name}" = "{value}"' for name, value in options.items())
+        node = f'{{ endpoint = "acme/default", options = {{ {pairs} }} }}'
+        user = make_user(COPIES, f'[builders.cloud]\ndriver = "cloud"\nnodes = [{node}]\n')
+        user.env["DOCKER_CONFIG"] = str(docker)
+        done = user.invoke("docker-builder", "create")
+        if not CURRENT:
+            # buildx 0.13 has no such driver.
+            assert done.returncode == 4
+            assert "install buildx 0.37 or later" in done.stderr
+            return
+        assert done.returncode == 0, done.stderr
+        assert _states(user) == {"": "ready", "linux-amd64": "running", "linux-arm64": "running"}
+        words = ("docker-build", "--builder", "cloud", "--platform", "all", "--output", "oci")
+        built = json.loads(user.succeed(*words, "--json").stdout)
+        with open_archive(Path(built["destination"])) as archive:
+            assert archive.top() == built["digest"]
+            assert [image.platform for image in archive.images()] == list(PLATFORMS)
+        assert user.succeed("docker-builder", "remove").stdout == "removed cloud\n"
 
 
 def test_a_cluster_that_is_not_there(make_user: Callable[..., User]) -> None:
