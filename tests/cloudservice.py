@@ -5,15 +5,14 @@ Source: driver/cloud of buildx 0.38, whose options `internal.…` lead to anothe
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 from nodes import Daemon
+from registries import QuietServer, docker_config, serving
 
 _ARCHITECTURES = ("arm64", "amd64")
 
@@ -52,29 +51,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def cloud_service(one: Daemon, docker: Path) -> Iterator[dict[str, str]]:
-    """Run the service, and sign in to it; yield the options that lead buildx there.
+def cloud_service(one: Daemon, folder: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Run the service; yield docker's directory with credentials for it, and buildx's options.
 
     Args:
         one: builds for all nodes of the builder acme/default.
-        docker: a directory for docker's configuration, with the credentials.
+        folder: for docker's directory.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://localhost:{server.server_port}"
-    auth = base64.b64encode(b"user:password").decode()
-    config = {"auths": {f"{address}/": {"auth": auth}}}
-    (docker / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    try:
-        yield {
-            "internal.auth.entry": f"{address}/",
-            "internal.auth.host": address,
-            "internal.hub.host": address,
-            "internal.cloud.health.address": f"{address}/v2/",
-            "internal.cloud.proxy.address": f"localhost:{one.port}",
-            "internal.tls.cacert": str(one.authority.certificate),
-            "internal.tls.servername": "node.test",
-        }
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(QuietServer(_Handler)) as port:
+        address = f"http://localhost:{port}"
+        yield (
+            docker_config(folder / "docker", f"{address}/"),
+            {
+                "internal.auth.entry": f"{address}/",
+                "internal.auth.host": address,
+                "internal.hub.host": address,
+                "internal.cloud.health.address": f"{address}/v2/",
+                "internal.cloud.proxy.address": f"localhost:{one.port}",
+                "internal.tls.cacert": str(one.authority.certificate),
+                "internal.tls.servername": "node.test",
+            },
+        )
