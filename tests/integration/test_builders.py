@@ -327,6 +327,7 @@ def test_an_archive_of_several_nodes_has_the_digest_of_one_node(
     assert again["digests"] == [digests[0]] * 2
 
 
+@pytest.mark.toolchain
 def test_a_release_from_two_nodes_is_the_one_of_a_single_node(
     tmp_path: Path, farm: list[Daemon], authority: Authority
 ) -> None:
@@ -552,6 +553,7 @@ def test_a_node_that_stops_in_mid_build_is_not_waited_for_without_end(
     wait_for(lambda: not begun.amd.containers() and not begun.arm.containers())
 
 
+@pytest.mark.toolchain
 def test_a_registry_makes_the_cold_build_of_another_machine_warm(
     make_user: Callable[..., User],
     farm: list[Daemon],
