@@ -244,9 +244,11 @@ def _check(builder: BuilderSettings, *, given: bool) -> None:
     if builder.retry and builder.driver not in {CONTAINER, REMOTE}:
         raise InputError(
             f"{where}: retry is for the drivers {CONTAINER} and {REMOTE}",
-            why="docker has one engine"
-            if builder.driver == DOCKER
-            else "Kubernetes itself replaces a pod",
+            why={
+                DOCKER: "docker has one engine",
+                KUBERNETES: "Kubernetes itself replaces a pod",
+                CLOUD: "Docker Build Cloud replaces its nodes",
+            }[builder.driver],
         )
     _check_nodes(builder, where, given=given)
     for node in builder.nodes:

@@ -214,6 +214,10 @@ BAD = {
         'driver = "cloud"\nnodes = [{ endpoint = "acme/.." }]',
         "is not a builder of Docker Build Cloud",
     ),
+    "a spare node for the driver cloud": (
+        'driver = "cloud"\nretry = 1\nnodes = [{ endpoint = "a/b" }]',
+        "Docker Build Cloud replaces its nodes",
+    ),
     "two nodes for the driver cloud": (
         'driver = "cloud"\nnodes = [{ endpoint = "a/b" }, { endpoint = "a/c" }]',
         "the driver cloud has one node",
