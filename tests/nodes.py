@@ -78,10 +78,12 @@ class Daemon:
     Args:
         folder: of all that it writes.
         authority: signed its certificate, and has to have signed those of its clients.
+        mutual: clients need a certificate.
     """
 
     folder: Path
     authority: Authority
+    mutual: bool = True
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -110,7 +112,7 @@ class Daemon:
             *(str(go_tool("buildkitd")), "--debug", "--root", str(self.folder / "root"), "--addr"),
             # The socket is what ssh leads to: it has no TLS of its own.
             *(self.endpoint, "--addr", f"unix://{self.socket}"),
-            *("--tlscacert", str(self.authority.certificate)),
+            *(("--tlscacert", str(self.authority.certificate)) if self.mutual else ()),
             *("--tlscert", str(certificate), "--tlskey", str(key)),
             *("--containerd-worker=false", "--oci-worker-net=host"),
             *("--oci-worker-binary", str(wrapper)),
@@ -166,9 +168,9 @@ def _mounts_below(folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, authority: Authority) -> Iterator[Daemon]:
+def daemon(folder: Path, authority: Authority, *, mutual: bool = True) -> Iterator[Daemon]:
     """Run a machine."""
-    one = Daemon(folder, authority)
+    one = Daemon(folder, authority, mutual)
     try:
         one.start()
         yield one

@@ -9,7 +9,7 @@ from buildlib.adopt.configuration import AdoptedImage, registry_lines
 from buildlib.adopt.settings import Setting, is_served, nested, program_of
 from buildlib.adopt.toml_text import toml_key, toml_value
 from buildlib.config.file import OWN_FILE
-from buildlib.config.publish import NO_PUBLISH, SBOM, SCAN
+from buildlib.config.publish import SBOM, SCAN, Publish
 from buildlib.findings.policy_rules import HADOLINT
 from buildlib.image.user_and_shell import starts_shell, user_number
 
@@ -56,7 +56,7 @@ def asked(
         found.append(ByHand(OWN_FILE, "docker-publish needs a repository to push to", lines))
     gates = [gate for gate, names in _GATES.items() if not any(map(installed, names))]
     needed = ["a key to sign with", *(" or ".join(_GATES[gate]) for gate in gates)]
-    left = [gate for gate in NO_PUBLISH.gates if gate not in gates]
+    left = [gate for gate in Publish().gates if gate not in gates]
     chosen = (f"gates = {toml_value(left)}",) if gates else ()
     why = f"docker-publish otherwise needs {', and '.join(needed)}"
     found.append(ByHand(OWN_FILE, why, ("[publish]", "sign = false", *chosen)))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from buildlib.build.farm import merge_command, merged_at, parts_of
+from buildlib.build.farm import parts_of
+from buildlib.build.join import join_lines
 from buildlib.build.options import of_image
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.shell import csv_field, shell_line
@@ -130,14 +131,6 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     return ("docker", "buildx", "build", *options, str(plan.context))
 
 
-def buildx_commands(plan: BuildPlan) -> tuple[tuple[str, ...], ...]:
-    """Return the commands that build the images of the repository below a plan, and the plan."""
-    below = (argv for _, one in plan.below for argv in buildx_commands(one))
-    if parts := parts_of(plan):
-        return (*below, *(buildx_argv(one.as_printed()) for one in parts), merge_command(plan))
-    return (*below, buildx_argv(plan.as_printed()))
-
-
 def buildx_line(plan: BuildPlan) -> str:
     """Return the command that builds the plan, for a POSIX shell."""
     argv = buildx_argv(plan.as_printed())
@@ -177,16 +170,8 @@ def _one_line(plan: BuildPlan) -> str:
 
 
 def _merged_line(plan: BuildPlan) -> str:
-    """Return the builds of each platform, one after the other, and what merges their archives."""
-    parts = parts_of(plan)
-    merged, place = str(merged_at(plan)), str(plan.destination)
-    end: list[tuple[str, ...]] = [("mv", "-f", "--", merged, place)]
-    if plan.layout:
-        end = [("mkdir", "-p", "--", place), ("tar", "-xf", merged, "-C", place)]
-        end.append(("rm", "-f", "--", merged))
-    end.append(("rm", "-f", "--", *(str(part.destination) for part in parts)))
-    lines = [*map(_one_line, parts), shell_line(merge_command(plan)), *map(shell_line, end)]
-    return " &&\n".join(lines)
+    """Return the builds of each platform, one after the other, and what joins their results."""
+    return " &&\n".join([*map(_one_line, parts_of(plan)), *join_lines(plan)])
 
 
 def check_line(plan: BuildPlan) -> str:

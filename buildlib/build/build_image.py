@@ -19,12 +19,11 @@ from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
 from buildlib.build.farm import (
     build_parts,
-    merge_command,
-    merge_parts,
     remove_parts,
     write_about,
 )
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
+from buildlib.build.join import join_parts
 from buildlib.build.lease import leased
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
@@ -54,7 +53,6 @@ from buildlib.files import locked
 from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
-from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_file, remove_left
 from buildlib.text import redact
 
@@ -172,6 +170,7 @@ def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> Bu
         metadata_file=passing_file("metadata", ".json"),
         handover=passing_file("dockerfile", ""),
         layouts=passing_file("layouts", ""),
+        parts=passing_file("parts", ""),
     )
 
 
@@ -392,7 +391,7 @@ def _line(plan: BuildPlan) -> str:
 def _run_parts(
     about: Recorded, warnings: Sequence[str], executor: Executor, console: Console
 ) -> BuildResult:
-    """Build each platform on its own node, and merge what comes out; each has its own record."""
+    """Build each platform on its own node, and join what comes out; each has its own record."""
     started, plan = time.monotonic(), about.plan
 
     def build(part: BuildPlan, stoppable: Executor) -> BuildResult:
@@ -400,10 +399,12 @@ def _run_parts(
             return _run(replace(about, plan=part), (), stoppable, console)
 
     try:
+        if plan.parts:
+            plan.parts.mkdir(mode=0o700)
         with _whole(plan):
             results = build_parts(plan, executor, build)
-            console.line(shell_line(merge_command(plan)))
-            digest = merge_parts(plan)
+            digests = [one.digest for one in results]
+            digest = join_parts(plan, digests, executor, console)
     finally:
         remove_parts(plan)
     size = image_size(plan, executor)
@@ -412,6 +413,8 @@ def _run_parts(
     whole = len(counted) == len(results)
     return replace(
         results[0],
+        references=plan.references,
+        output=str(plan.output),
         platforms=_platforms(about),
         destination=str(plan.destination or ""),
         digest=digest,
@@ -421,6 +424,8 @@ def _run_parts(
         cached=sum(cached for _, cached in counted) if whole else None,
         warnings=(*warnings, *(text for one in results for text in one.warnings)),
         command=_line(plan),
+        size_of=_size_of(plan, about.engine) if size is not None else "",
+        size_platform=_size_platform(plan, about.engine) if size is not None else "",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import create_hint, is_unreachable
 from buildlib.config.builders import (
+    CLOUD,
     DOCKER,
     KUBERNETES,
     PLATFORM,
@@ -21,8 +22,8 @@ from buildlib.errors import BuildlibError, EngineError, InputError, NodeError
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
 
-# buildx has no exporter that puts together an archive from several nodes. The output oci of a
-# builder of the configuration is merged here instead.
+# buildx has no exporter that puts together an archive from several nodes. The outputs oci and load
+# of a builder of the configuration are merged here instead.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
 
 
@@ -61,6 +62,10 @@ def _alike(described: BuilderSettings, found: Builder) -> bool:
     if described.driver in {KUBERNETES, DOCKER}:
         # The one's nodes are pods, with names of their own; the other's is a context.
         return True
+    if described.driver == CLOUD:
+        # The service's names of its nodes begin with the builder's.
+        group = f"cloud://{described.nodes[0].endpoint.removeprefix('cloud://')}"
+        return all(node.endpoint.startswith(group) for node in found.nodes)
     endpoints = {node.name: node.endpoint for node in found.nodes}
     if described.driver == REMOTE:
         return endpoints == {node.name: node.endpoint for node in described.nodes}
@@ -145,7 +150,7 @@ def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]
     names = ", ".join(node.name for node in nodes)
     described = (
         "describe the builder in the configuration"
-        if plan.output == Output.OCI
+        if plan.output in {Output.OCI, Output.LOAD}
         else "give --output oci with a builder of the configuration"
     )
     return [

@@ -1,8 +1,9 @@
-"""Builds each platform on its own node, at the same time, and merges the archives."""
+"""Builds each platform on its own node, at the same time, and merges archives."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import replace
@@ -23,6 +24,8 @@ from buildlib.files import write_text
 from buildlib.image.archive import unpack_layout
 from buildlib.image.merge import merge_archives, merge_argv
 from buildlib.image.platform import Platform
+from buildlib.image.reference import parse_reference
+from buildlib.shell import csv_field
 from buildlib.text import to_json
 
 T = TypeVar("T")
@@ -30,6 +33,7 @@ T = TypeVar("T")
 # What buildx writes about the whole.
 _OF_ALL: Final = frozenset({"iidfile"})
 _NO_WORD: Final = re.compile(r"\W")
+_IMAGES: Final = frozenset({Output.OCI, Output.LOAD, Output.PUSH})
 
 
 def caches_of(
@@ -46,9 +50,9 @@ def caches_of(
 def separate_builds(
     config: Config, platforms: Sequence[Platform], output: str
 ) -> tuple[NodeBuild, ...]:
-    """Return the builds of one platform each, where nodes can't write an archive together."""
+    """Return the builds of one platform each, where nodes have to make one image together."""
     described = config.described_builder()
-    if output != Output.OCI or described is None:
+    if output not in _IMAGES or described is None:
         return ()
     nodes = {p: described.nodes_for((p,))[:1] for p in platforms}
     # One that no node was given is a problem of its own.
@@ -60,10 +64,9 @@ def separate_builds(
 def parts_of(plan: BuildPlan) -> tuple[BuildPlan, ...]:
     """Return the builds of one platform each; none where it is one build of all.
 
-    Each writes an archive beside the destination.
+    Each writes an archive, beside the destination if there is one; or is pushed by its digest.
     """
-    if plan.destination is None:
-        return ()
+    place = _place(plan)
     given = (one for one in plan.options if one[0] not in _OF_ALL)
     # There is no index to annotate.
     options = tuple(filter(None, map(without_index, given)))
@@ -79,15 +82,38 @@ def parts_of(plan: BuildPlan) -> tuple[BuildPlan, ...]:
             layout=False,
             annotations=(),
             options=options,
-            destination=_beside(plan.destination, one.platform.slug),
+            parts=None,
+            output=Output.OCI if place else _by_digest(plan),
+            references=plan.references if place else (),
+            destination=place and _beside(place, one.platform.slug),
             handover=plan.handover and _passing(plan.handover, one.platform.slug),
             metadata_file=_metadata_file(plan, one.platform.slug),
-            keeps_metadata=False,
+            keeps_metadata=plan.output == Output.PUSH,
             # Two can't draw on one terminal.
             progress="plain" if plan.progress == "tty" else plan.progress,
         )
         for one in plan.separate
     )
+
+
+def _place(plan: BuildPlan) -> Path | None:
+    """Return what the archives of the parts are named after; None: there are none."""
+    return plan.destination or (plan.parts / "image" if plan.parts else None)
+
+
+def repositories(plan: BuildPlan) -> tuple[str, ...]:
+    """Return where the image of a plan is pushed to, without tags."""
+    return tuple(dict.fromkeys(parse_reference(text).name for text in plan.references))
+
+
+def _by_digest(plan: BuildPlan) -> str:
+    """Return buildx's output of an image without a tag.
+
+    An index that has annotations is one of OCI, and so are its images.
+    """
+    names = csv_field(f"name={','.join(repositories(plan))}")
+    types = ",oci-mediatypes=true" if annotations_of(plan, INDEX_LEVELS[0]) else ""
+    return f"type=image,{names},push-by-digest=true,name-canonical=true,push=true{types}"
 
 
 def _beside(path: Path, slug: str) -> Path:
@@ -105,7 +131,7 @@ def _metadata_file(plan: BuildPlan, slug: str) -> Path | None:
     return name(plan.metadata_file, slug) if plan.metadata_file else None
 
 
-def _annotations(plan: BuildPlan, level: str) -> dict[str, str]:
+def annotations_of(plan: BuildPlan, level: str) -> dict[str, str]:
     """Return the annotations of the index, or of what points to it; a later one counts."""
     found = dict(plan.annotations) if level == INDEX_LEVELS[0] else {}
     for text in plan.values("annotation"):
@@ -118,13 +144,13 @@ def _annotations(plan: BuildPlan, level: str) -> dict[str, str]:
 
 def merged_at(plan: BuildPlan) -> Path:
     """Return where the merged archive is written, until it gets its name or is unpacked."""
-    place = plan.destination or Path()
+    place = _place(plan) or Path()
     return plan.partial or place.with_name(f"{place.name}.oci.tar")
 
 
 def merge_command(plan: BuildPlan) -> tuple[str, ...]:
     """Return the command that merges the archives of the parts, as `merge_parts` does it."""
-    index, descriptor = (_annotations(plan, level) for level in INDEX_LEVELS)
+    index, descriptor = (annotations_of(plan, level) for level in INDEX_LEVELS)
     return merge_argv(_archives(plan), merged_at(plan), index, descriptor)
 
 
@@ -138,7 +164,7 @@ def merge_parts(plan: BuildPlan) -> str:
     Raises:
         InputError: an archive is damaged, or the merged one can't be written (exit 2).
     """
-    index, descriptor = (_annotations(plan, level) for level in INDEX_LEVELS)
+    index, descriptor = (annotations_of(plan, level) for level in INDEX_LEVELS)
     digest = merge_archives(_archives(plan), merged_at(plan), index, descriptor)
     if plan.layout and plan.destination:
         unpack_layout(merged_at(plan), plan.destination)
@@ -146,9 +172,13 @@ def merge_parts(plan: BuildPlan) -> str:
 
 
 def remove_parts(plan: BuildPlan) -> None:
-    """Remove what is only there to be merged."""
+    """Remove what is only there to be joined."""
     files = _archives(plan) + ([merged_at(plan)] if plan.layout else [])
+    if plan.output == Output.PUSH:
+        files += [part.metadata_file for part in parts_of(plan) if part.metadata_file]
     with interrupts.held():
+        if plan.parts:
+            shutil.rmtree(plan.parts, ignore_errors=True)
         for path in files:
             path.unlink(missing_ok=True)
 

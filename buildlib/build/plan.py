@@ -59,8 +59,9 @@ class BuildPlan:
         build_contexts: pairs of FROM reference, or of another name, and its source.
         below: pairs of FROM reference and the build of another image of the repository, whose
             layout is the reference's other source; `layouts` is where they are, for the build.
-        separate: the builds of one platform each, at the same time, whose archives are merged;
-            none: one build of all platforms. See `farm.parts_of`.
+        separate: the builds of one platform each, at the same time, whose results are joined;
+            none: one build of all platforms. See `farm.parts_of` and `join.join_parts`.
+        parts: a directory for their archives, where the whole is loaded into the engine.
         stand_ins: those of them that are not the real image, and those of the images below.
         output: a name of `Output`, or buildx's own `type=…`.
         destination: of the outputs oci and local.
@@ -93,6 +94,7 @@ class BuildPlan:
     below: tuple[tuple[str, BuildPlan], ...] = ()
     layouts: Path | None = None
     separate: tuple[NodeBuild, ...] = ()
+    parts: Path | None = None
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     cache_from: tuple[str, ...] = ()
@@ -113,7 +115,9 @@ class BuildPlan:
 
     def as_printed(self) -> BuildPlan:
         """Return the plan without a file for the digest that nobody would remove."""
-        return self if self.keeps_metadata else replace(self, metadata_file=None)
+        # Those of parts that are pushed say by which digests.
+        kept = self.keeps_metadata or (self.separate and self.output == Output.PUSH)
+        return self if kept else replace(self, metadata_file=None)
 
     @property
     def all_bases(self) -> tuple[str, ...]:

@@ -316,6 +316,7 @@ def make_build_plan(
     metadata_file: Path | None = None,
     handover: Path | None = None,
     layouts: Path | None = None,
+    parts: Path | None = None,
 ) -> BuildPlan:
     """Return the plan; nothing is changed.
 
@@ -324,6 +325,7 @@ def make_build_plan(
         handover: a directory that may be made for the Dockerfile, where the builder needs it.
         layouts: a directory that may be made for images of the repository below this one; None:
             it is in `dist`.
+        parts: a directory that may be made for archives of single platforms.
 
     Raises:
         InputError: the request is not usable (exit 2).
@@ -347,6 +349,7 @@ def make_build_plan(
         cache_to=cache_to,
         builder=config.buildx_builder(),
         separate=separate_builds(config, platforms, output),
+        parts=parts if output == Output.LOAD else None,
         output=output,
         destination=_destination(project, request, output),
         layout=request.layout,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.config.builders import (
+    CLOUD,
     CONTAINER,
     DOCKER,
     KUBERNETES,
@@ -86,11 +87,13 @@ def _create(
     config = str(files.get("config", "")) or (_FILE if builder.gc else "")
     # buildx would take a spare's from the node that has them.
     platforms = [p for p in node.platforms if builder.nodes_for((p,))[0] == node]
+    placed = ("--platform", ",".join(map(str, platforms))) if platforms else ()
     argv = (
         *(*_BUILDX, "create"),
         *(("--append",) if append else ()),
-        *("--name", builder.name, "--driver", builder.driver, "--node", node.name),
-        *(("--platform", ",".join(map(str, platforms))) if platforms else ()),
+        *("--name", builder.name, "--driver", builder.driver),
+        # The service says which nodes a builder of it has.
+        *(() if builder.driver == CLOUD else ("--node", node.name, *placed)),
         *_options(node, files),
         *(("--buildkitd-flags", shlex.join(node.flags)) if node.flags else ()),
         *(("--buildkitd-config", config) if config else ()),
@@ -112,9 +115,8 @@ def create_steps(builder: BuilderSettings, root: Path) -> tuple[BuilderStep, ...
     """
     if builder.driver == DOCKER:
         return ()
-    return tuple(
-        _create(builder, node, root, append=index > 0) for index, node in enumerate(builder.nodes)
-    )
+    nodes = builder.nodes[:1] if builder.driver == CLOUD else builder.nodes
+    return tuple(_create(builder, node, root, append=index > 0) for index, node in enumerate(nodes))
 
 
 def boot_step(name: str) -> BuilderStep:

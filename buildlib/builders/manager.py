@@ -37,6 +37,11 @@ from buildlib.text import table
 _TIMEOUT: Final = 60.0
 _BOOT_TIMEOUT: Final = 300.0
 _ABSENT: Final = "no builder"
+# What to do about what buildx says of the driver cloud.
+_HINTS: Final = {
+    'failed to find driver "cloud"': "install buildx 0.37 or later",
+    "no credentials found for": "docker login, then again",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,6 +263,7 @@ class BuilderManager:
             raise EngineError(
                 f"{' '.join(step.argv[:3])} failed with exit code {done.code}",
                 why="\n".join(lines[-3:]),
+                hint=next((hint for said, hint in _HINTS.items() if said in done.stderr), ""),
             )
 
     def _find(self, name: str) -> Builder:

@@ -15,7 +15,6 @@ from buildlib.files import write_text
 from buildlib.findings.report import show
 from buildlib.image.platform import host_platform
 from buildlib.records.report.markdown import write_summary
-from buildlib.shell import shell_line
 from buildlib.smoke.check_names import check_only
 from buildlib.smoke.report import SmokeReport
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest, planned
@@ -75,8 +74,8 @@ def try_image(run: Edge, options: SmokeOptions, *, policy: bool = True) -> Smoke
         jobs=options.jobs,
     )
     if begun.engine is None:
-        for argv in planned(project, request):
-            run.plan(shell_line(argv))
+        for line in planned(project, request):
+            run.plan(line)
         return SmokeReport(results=())
     facts = begun.engine.get()
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from buildlib.config.key_types import (
@@ -28,15 +28,16 @@ from buildlib.config.key_types import (
 )
 from buildlib.config.tables import PLATFORMS
 from buildlib.errors import InputError, did_you_mean
-from buildlib.image.platform import Platform
+from buildlib.image.platform import Platform, parse_platforms
 
 DOCKER: Final = "docker"
 CONTAINER: Final = "docker-container"
 REMOTE: Final = "remote"
 KUBERNETES: Final = "kubernetes"
+CLOUD: Final = "cloud"
 # What docker-builder does with one.
 ACTIONS: Final = ("create", "status", "remove")
-DRIVERS: Final = (DOCKER, CONTAINER, REMOTE, KUBERNETES)
+DRIVERS: Final = (DOCKER, CONTAINER, REMOTE, KUBERNETES, CLOUD)
 # What stands for the platform in a builder's cache references.
 PLATFORM: Final = "{platform}"
 
@@ -45,6 +46,10 @@ _SCHEMES: Final = ("tcp", "unix", "ssh", "docker-container", "kube-pod")
 # As buildx has it, but for upper case, which buildx would change silently.
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]*")
 _DURATION: Final = re.compile(r"([0-9]+(\.[0-9]+)?(s|m|h))+")
+# A builder of Docker Build Cloud, and its native nodes.
+# Source: docs.docker.com/build/builders/drivers/cloud.
+_IN_CLOUD: Final = re.compile(r"(?:cloud://)?(?!\.\.?/)[^/\s]+/(?!\.\.?$)[^/\s]+")
+_CLOUD_PLATFORMS: Final = parse_platforms(("linux/amd64", "linux/arm64"))
 _TLS: Final = ("cacert", "cert", "key", "servername")
 
 
@@ -83,7 +88,7 @@ class NodeSettings:
     endpoint: str = setting(
         TEXT,
         "remote: where buildkitd listens; docker-container: a docker context or ssh://me@machine; "
-        "docker: a docker context",
+        "docker: a docker context; cloud: ORG/BUILDER",
         default="",
     )
     platforms: tuple[Platform, ...] = setting(
@@ -202,7 +207,13 @@ def _builder(name: str, value: object) -> BuilderSettings:
         name=name, **parse_keys(BuilderSettings, {"driver": "", "nodes": [], **value}, where)
     )
     _check(found, given=bool(value.get("nodes")))
-    return found
+    return found if found.driver != CLOUD else replace(found, nodes=_cloud_nodes(found.nodes[0]))
+
+
+def _cloud_nodes(given: NodeSettings) -> tuple[NodeSettings, ...]:
+    """Return the nodes that buildx finds behind the name of one builder."""
+    platforms = given.platforms or _CLOUD_PLATFORMS
+    return tuple(replace(given, name=one.slug, platforms=(one,)) for one in platforms)
 
 
 def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
@@ -233,20 +244,24 @@ def _check(builder: BuilderSettings, *, given: bool) -> None:
     if builder.retry and builder.driver not in {CONTAINER, REMOTE}:
         raise InputError(
             f"{where}: retry is for the drivers {CONTAINER} and {REMOTE}",
-            why="docker has one engine"
-            if builder.driver == DOCKER
-            else "Kubernetes itself replaces a pod",
+            why={
+                DOCKER: "docker has one engine",
+                KUBERNETES: "Kubernetes itself replaces a pod",
+                CLOUD: "Docker Build Cloud replaces its nodes",
+            }[builder.driver],
         )
     _check_nodes(builder, where, given=given)
     for node in builder.nodes:
         _check_keys(builder, node, f"{where}, node {node.name}")
-    if builder.gc and builder.driver in {DOCKER, REMOTE}:
+    if builder.gc and builder.driver in {DOCKER, REMOTE, CLOUD}:
         raise InputError(
             f"{where}: gc is for the drivers {CONTAINER} and {KUBERNETES}",
             why="the others' daemon is not started by buildx, and has a configuration of its own",
-            hint="write it in /etc/docker/daemon.json"
-            if builder.driver == DOCKER
-            else "write it in the buildkitd.toml of the node",
+            hint={
+                DOCKER: "write it in /etc/docker/daemon.json",
+                REMOTE: "write it in the buildkitd.toml of the node",
+                CLOUD: "see the storage in the settings of the cloud builder",
+            }[builder.driver],
         )
 
 
@@ -260,6 +275,12 @@ def _check_nodes(builder: BuilderSettings, where: str, *, given: bool) -> None:
         raise InputError(
             f"{where}: the driver docker has one node, not {len(nodes)}",
             hint=f"choose {CONTAINER} or {REMOTE}, or give one node",
+        )
+    if builder.driver == CLOUD and len(nodes) > 1:
+        raise InputError(
+            f"{where}: the driver cloud has one node, not {len(nodes)}",
+            why="buildx asks the service which nodes the builder has",
+            hint='give nodes = [{ endpoint = "ORG/BUILDER" }]',
         )
     if builder.driver == REMOTE and not given:
         raise InputError(f"{where} has no node", hint='add: nodes = [{ endpoint = "tcp://…" }]')
@@ -309,6 +330,13 @@ def _check_keys(builder: BuilderSettings, node: NodeSettings, where: str) -> Non
                 )
         case "kubernetes":
             _refuse(node, where, "kubernetes", (*_TLS, "endpoint"))
+        case "cloud":
+            _refuse(node, where, CLOUD, (*_TLS, "flags", "config"))
+            if not _IN_CLOUD.fullmatch(node.endpoint):
+                raise InputError(
+                    f"{where}: {node.endpoint!r} is not a builder of Docker Build Cloud",
+                    hint='give endpoint = "ORG/BUILDER"',
+                )
         case "docker-container":
             _refuse(node, where, CONTAINER, _TLS)
         case _:
@@ -329,6 +357,7 @@ def _refuse(node: NodeSettings, where: str, driver: str, keys: Sequence[str]) ->
         CONTAINER: "docker context create makes a context with certificates; name that as endpoint",
         KUBERNETES: "the cluster is the one of KUBECONFIG; options = { namespace = … } and so on",
         DOCKER: f"the engine is as it is; choose {CONTAINER} or {REMOTE}",
+        CLOUD: "Docker runs those nodes; docker login is all that they need",
     }
     raise InputError(
         f"{where}: the driver {driver} does not accept {', '.join(wrong)}", hint=hints[driver]

@@ -124,7 +124,8 @@ def _write(
             held.pop(archive.top(), None)
         holders = held | holders
     check_room(path.parent, sum(one.size_of(name) for name, one in holders.items()))
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+    # As Go writes it: a header of PAX only where a number is too large for that of ustar.
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for name in ("blobs/", "blobs/sha256/"):
             folder = tarfile.TarInfo(name)
             folder.type, folder.mode = tarfile.DIRTYPE, 0o755

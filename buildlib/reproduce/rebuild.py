@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.build import preflight
-from buildlib.build.argv import buildx_commands
+from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
@@ -26,7 +26,6 @@ from buildlib.reproduce.diff import compare
 from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import late
 from buildlib.reproduce.variations import copy_project, variations
-from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_folder
 from buildlib.versioning.preconditions import listing
 
@@ -112,7 +111,7 @@ def build_lines(
         chosen = _chosen_platforms(project, platforms)
         builds = _prepared(sources, chosen, base, (keep or base).absolute(), executor_in)
         plans = [plan_build(build.project, build.request)[0] for build in builds]
-    return tuple(shell_line(argv) for plan in plans for argv in buildx_commands(plan))
+    return tuple(map(build_line, plans))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Final
 
 from buildlib import interrupts
 from buildlib.background import Background, first_ended
-from buildlib.build.argv import buildx_commands
+from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.config.containers import check_sources
@@ -81,8 +81,8 @@ def _build_request(platforms: Sequence[Platform], tag: str) -> BuildRequest:
     return BuildRequest(platforms=tuple(map(str, platforms)), only_tags=(tag,))
 
 
-def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
-    """Return what would be run: the build, and each kind of container; nothing is asked.
+def planned(project: Project, request: SmokeRequest) -> list[str]:
+    """Return the lines that would be run: the build, and each kind of container; nothing is asked.
 
     The engine's sockets and the volume of the data are made when it runs, and are missing here.
 
@@ -93,7 +93,7 @@ def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
     image, lines = request.image, []
     if not image:
         plan, _ = plan_build(project, _build_request(request.platforms, "smoke"))
-        image, lines = plan.references[0], [*buildx_commands(plan)]
+        image, lines = plan.references[0], [build_line(plan)]
     for platform in request.platforms:
         options = server_options(config, platform, confined_options(config.run), None, "")
         start = ("docker", "run", "--rm", *options)
@@ -101,12 +101,12 @@ def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
         for command in smoke.commands:
             program, *words = command.entrypoint or ("",)
             entry = ("--entrypoint", program) if program else ()
-            lines.append((*start, *entry, image, *words, *command.run))
+            lines.append(shell_line((*start, *entry, image, *words, *command.run)))
         if smoke.version_command:
-            lines.append((*start, image, *smoke.version_command))
+            lines.append(shell_line((*start, image, *smoke.version_command)))
         if smoke.serves:
             published = ("--publish", f"127.0.0.1::{smoke.port}") if smoke.port else ()
-            lines.append((*start, *published, image))
+            lines.append(shell_line((*start, *published, image)))
     return lines
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shlex
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +18,14 @@ import pytest
 from ociwriter import OciWriter
 
 from buildlib.background import Background
-from buildlib.build.argv import build_line, buildx_commands
+from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
-from buildlib.build.farm import parts_of
+from buildlib.build.farm import merge_command, parts_of
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.console import labelled
 from buildlib.errors import (
+    AuthorisationError,
     BuildlibError,
     CancelledError,
     EngineError,
@@ -163,7 +168,7 @@ def test_annotations_go_where_their_levels_say(tmp_path: Path) -> None:
     plan, _ = plan_build(a_project(tmp_path), request)
     for part in parts_of(plan):
         assert part.values("annotation") == ("manifest:a=1", "c=3")
-    *_, merge = buildx_commands(plan)
+    merge = merge_command(plan)
     assert "a=4" in words_after(merge, "--annotation")
     assert words_after(merge, "--descriptor-annotation") == ["b=2"]
 
@@ -409,6 +414,129 @@ def test_two_that_fail_are_both_reported_with_the_lowest_code(tmp_path: Path) ->
     assert "node arm does not answer" in str(caught.value)
 
 
+LOADED = BuildRequest(platforms=("all",))
+
+
+def _parts_left() -> list[Path]:
+    return [*Path(tempfile.gettempdir()).glob(f"buildlib-*-{os.getpid()}-*")]
+
+
+def test_what_is_loaded_is_merged_first_and_leaves_no_archive(tmp_path: Path) -> None:
+    loaded: list[str] = []
+
+    class Loading(FarmDocker):
+        def _answer(self, argv: Sequence[str]) -> Completed:
+            if argv[1] == "load":
+                with open_archive(Path(argv[3])) as archive:
+                    loaded.extend([archive.top(), *(one.platform for one in archive.images())])
+                return Completed(code=0)
+            return super()._answer(argv)
+
+    docker = Loading()
+    result, shown = _build(tmp_path, docker, LOADED)
+    assert loaded == [result.digest, "linux/amd64", "linux/arm64"]
+    assert (result.output, result.destination, result.size) == ("load", "", 5818000)
+    assert (result.size_of, result.references) == ("content", ("thing:1.2.3", "thing:latest"))
+    assert [words_after(argv, "--tag") for argv in docker.builds()] == [
+        ["thing:1.2.3", "thing:latest"]
+    ] * 2
+    assert "docker load --input" in shown
+    assert _parts_left() == []
+    assert _left(tmp_path) == []
+
+
+def test_an_engine_that_does_not_load_ends_with_its_reason(tmp_path: Path) -> None:
+    docker = FarmDocker()
+    docker.answers["docker", "load"] = Completed(code=1, stderr="no room for it\n")
+    with pytest.raises(EngineError, match="does not load the image") as caught:
+        _build(tmp_path, docker, LOADED)
+    assert caught.value.why == "no room for it"
+    assert _parts_left() == []
+
+
+def test_the_plan_of_what_is_loaded_prints_every_line(tmp_path: Path) -> None:
+    write_project(tmp_path, FARM)
+    amd, arm, merge, load, remove = build_line(plan_build(a_project(tmp_path), LOADED)[0]).split(
+        " &&\n"
+    )
+    folder = remove.removeprefix("rm -rf -- ")
+    assert amd.startswith(f"mkdir -p -- {folder} && ")
+    assert arm.endswith(f"mv -f -- {folder}/image.linux-arm64.part {folder}/image.linux-arm64")
+    merged = f"{folder}/image.oci.tar"
+    assert merge.endswith(
+        f"--output {merged} -- {folder}/image.linux-amd64 {folder}/image.linux-arm64"
+    )
+    assert load == f"docker load --input {merged}"
+
+
+PUSHED = BuildRequest(
+    platforms=("all",),
+    push=True,
+    tags=("r.example/a/thing:1", "r.example/a/thing:2", "s.example/thing:1"),
+    options=(("annotation", "index:a=1"),),
+)
+INDEX = b'{\n  "schemaVersion": 2\n}'
+
+
+class Pushing(FarmDocker):
+    """Docker whose builds push by digest."""
+
+    def __init__(self, error: str = "") -> None:
+        super().__init__()
+        made = Completed(code=1, stderr=f"ERROR: {error}") if error else Completed(code=0)
+        shown = Completed(code=0, stdout=f"{INDEX.decode()}\n")
+        create = ("docker", "buildx", "imagetools", "create")
+        self.answers[*create, "--dry-run"] = shown
+        self.answers[create] = made
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        for path in words_after(argv, "--metadata-file"):
+            arch = words_after(argv, "--platform")[0].rpartition("/")[2]
+            Path(path).write_text(json.dumps({"containerimage.digest": f"sha256:{arch}"}))
+            self.asked.append(tuple(argv))
+            return Completed(code=0)
+        return super()._answer(argv)
+
+
+def test_each_platform_is_pushed_by_digest_and_the_index_gets_the_tags(tmp_path: Path) -> None:
+    docker = Pushing()
+    result, _ = _build(tmp_path, docker, PUSHED)
+    for argv in docker.builds():
+        assert words_after(argv, "--output") == [
+            (
+                'type=image,"name=r.example/a/thing,s.example/thing",push-by-digest=true,'
+                "name-canonical=true,push=true,oci-mediatypes=true"
+            )
+        ]
+        assert words_after(argv, "--tag") == words_after(argv, "--annotation") == []
+    last = docker.asked[-1]
+    assert last[:6] == ("docker", "buildx", "imagetools", "create", "--builder", "farm")
+    assert words_after(last, "--tag") == list(result.references)
+    assert words_after(last, "--annotation") == ["index:a=1"]
+    assert last[-2:] == ("r.example/a/thing@sha256:amd64", "r.example/a/thing@sha256:arm64")
+    assert result.digest == f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
+    assert (result.output, result.size) == ("push", None)
+    assert _parts_left() == []
+
+
+def test_a_registry_that_refuses_the_index_ends_with_code_5(tmp_path: Path) -> None:
+    with pytest.raises(AuthorisationError, match="the registry refused"):
+        _build(tmp_path, Pushing("push access denied"), PUSHED)
+    assert _parts_left() == []
+
+
+def test_the_plan_of_what_is_pushed_prints_every_line(tmp_path: Path) -> None:
+    write_project(tmp_path, FARM)
+    plan, _ = plan_build(a_project(tmp_path), PUSHED)
+    *builds, index, remove = build_line(plan).split(" &&\n")
+    files = [words_after(shlex.split(line), "--metadata-file")[0] for line in builds]
+    # The shell puts the digests there; a test with real nodes pastes it.
+    sources = index.split(" r.example/a/thing@")[1:]
+    assert [source.rpartition(" ")[2] for source in sources] == [f'{path})"' for path in files]
+    assert words_after(shlex.split(index), "--tag") == list(plan.references)
+    assert remove == f"rm -f -- {' '.join(files)}"
+
+
 def test_silence_is_looked_into_on_its_own_node_alone(tmp_path: Path) -> None:
     docker = FarmDocker()
     _build(tmp_path, docker)
@@ -434,15 +562,14 @@ def test_the_plan_prints_every_line(tmp_path: Path) -> None:
     "request_",
     [
         pytest.param(BuildRequest(platforms=("linux/arm64",), output="oci"), id="one platform"),
-        pytest.param(BuildRequest(platforms=("all",), output="push"), id="pushed"),
+        pytest.param(BuildRequest(platforms=("all",), output="local"), id="files"),
     ],
 )
 def test_other_builds_are_one(tmp_path: Path, request_: BuildRequest) -> None:
     write_project(tmp_path, FARM)
-    request_ = replace(request_, tags=("r.example/thing:1",))
     plan, _ = plan_build(a_project(tmp_path), request_)
     assert parts_of(plan) == ()
-    assert len(buildx_commands(plan)) == 1
+    assert build_line(plan).count("docker buildx") == 1
 
 
 def test_a_node_for_all_platforms_builds_them_at_once(tmp_path: Path) -> None:

@@ -209,6 +209,27 @@ BAD = {
         'driver = "docker-container"\nnodes = [{ name = "A" }]',
         "give lower-case letters",
     ),
+    "a cloud builder without a name": ('driver = "cloud"', 'give endpoint = "ORG/BUILDER"'),
+    "a cloud builder that is none": (
+        'driver = "cloud"\nnodes = [{ endpoint = "acme/.." }]',
+        "is not a builder of Docker Build Cloud",
+    ),
+    "a spare node for the driver cloud": (
+        'driver = "cloud"\nretry = 1\nnodes = [{ endpoint = "a/b" }]',
+        "Docker Build Cloud replaces its nodes",
+    ),
+    "two nodes for the driver cloud": (
+        'driver = "cloud"\nnodes = [{ endpoint = "a/b" }, { endpoint = "a/c" }]',
+        "the driver cloud has one node",
+    ),
+    "flags for the driver cloud": (
+        'driver = "cloud"\nnodes = [{ endpoint = "a/b", flags = ["--debug"] }]',
+        "docker login is all that they need",
+    ),
+    "garbage collection for the driver cloud": (
+        'driver = "cloud"\ngc = {}\nnodes = [{ endpoint = "a/b" }]',
+        "settings of the cloud builder",
+    ),
     "two nodes for the driver docker": (
         'driver = "docker"\nnodes = [{}, { endpoint = "x" }]',
         "the driver docker has one node",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from ociwriter import INDEX, OciWriter
 
 from buildlib.errors import InputError
-from buildlib.image.archive import open_archive
+from buildlib.image.archive import Archive, open_archive
 from buildlib.image.merge import main, merge_archives, merge_argv
 
 PLATFORMS = (("linux", "amd64"), ("linux", "arm64"), ("linux", "arm", "v7"))
@@ -127,6 +128,43 @@ def test_the_index_is_the_one_that_buildkit_writes(tmp_path: Path) -> None:
   }}
 }}"""
     )
+
+
+@pytest.mark.parametrize(("size", "extended"), [(8**11 - 1, False), (8**11, True)])
+def test_a_layer_may_have_more_bytes_than_a_header_of_ustar_can_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, *, extended: bool
+) -> None:
+    parts = [Part(one) for one in PLATFORMS[:2]]
+    paths = [part.write(tmp_path / f"{number}.tar", NAMED) for number, part in enumerate(parts)]
+    large = str(parts[0].image["digest"])
+    real_size, real_add = Archive.size_of, Archive.add_to
+
+    def size_of(self: Archive, digest: str) -> int:
+        return size if digest == large else real_size(self, digest)
+
+    def add_to(self: Archive, tar: tarfile.TarFile, digest: str, size: int, mode: int) -> None:
+        if digest != large:
+            real_add(self, tar, digest, size, mode)
+            return
+        file = tarfile.TarInfo(f"blobs/{digest.replace(':', '/')}")
+        file.size = size
+        tar.addfile(file)
+        # A hole in a file takes no space.
+        tar.offset += -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        assert tar.fileobj is not None
+        tar.fileobj.seek(tar.offset)
+
+    monkeypatch.setattr(Archive, "size_of", size_of)
+    monkeypatch.setattr(Archive, "add_to", add_to)
+    monkeypatch.setattr("buildlib.image.merge.check_room", lambda *_: None)
+    place = tmp_path / "all.tar"
+    digest = merge_archives(paths, place)
+    monkeypatch.undo()
+    with open_archive(place) as archive:
+        assert archive.top() == digest
+        assert archive.size_of(large) == size
+    with tarfile.open(place) as tar:
+        assert [bool(one.pax_headers) for one in tar if one.size == size] == [extended]
 
 
 def test_the_name_of_the_image_leads_to_the_index(tmp_path: Path) -> None:
