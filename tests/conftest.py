@@ -12,8 +12,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,7 +61,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
 
 
-TRACER = pytest.StashKey[Any]()
+# Of this thread, and of each that is started.
+Tracers = tuple[Any, Any]
+TRACERS = pytest.StashKey[Tracers]()
+UNTRACED = (None, None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -69,38 +73,45 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
     Python takes three times as long while it is traced, also for code that isn't measured.
     """
-    tracer = session.config.stash[TRACER] = sys.gettrace()
-    for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if tracer else ():
-        importlib.import_module(module.name)
-    sys.settrace(None)
+    tracers = session.config.stash[TRACERS] = _trace(UNTRACED)
+    with _traced(tracers):
+        for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if any(tracers) else ():
+            importlib.import_module(module.name)
     return (yield)
 
 
+def _trace(tracers: Tracers) -> Tracers:
+    """Set the tracers, and return those before."""
+    before = sys.gettrace(), threading.gettrace()
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])
+    return before
+
+
 @contextmanager
-def _traced(tracer: Any) -> Iterator[None]:
-    before = sys.gettrace()
-    sys.settrace(tracer)
+def _traced(tracers: Tracers) -> Iterator[None]:
+    before = _trace(tracers)
     try:
         yield
     finally:
-        sys.settrace(before)
+        _trace(before)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_fixture_setup(request: pytest.FixtureRequest) -> Iterator[object]:
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, object, object]:
     """Measure the coverage of fixtures."""
-    with _traced(request.config.stash.get(TRACER, None)):
+    with _traced(request.config.stash.get(TRACERS, UNTRACED)):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[object]:
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Measure the coverage of a test that may show what others don't.
 
     The many examples of a property reach what tests with one example reach as well.
     """
     many = any(map(pyfuncitem.get_closest_marker, ("hypothesis", "unmeasured")))
-    with _traced(None if many else pyfuncitem.config.stash.get(TRACER, None)):
+    with _traced(UNTRACED if many else pyfuncitem.config.stash.get(TRACERS, UNTRACED)):
         return (yield)
 
 
