@@ -12,13 +12,15 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import coverage
 import pytest
@@ -59,20 +61,58 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """Collect without coverage, in half of the time: what is measured begins with the tests.
+# Of this thread, and of each that is started.
+Tracers = tuple[Any, Any]
+TRACERS = pytest.StashKey[Tracers]()
+UNTRACED = (None, None)
 
-    Only importing buildlib is measured before.
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Measure the coverage of importing buildlib, and from here on only that of tests.
+
+    Python takes three times as long while it is traced, also for code that isn't measured.
     """
-    tracer = sys.gettrace()
-    for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if tracer else ():
-        importlib.import_module(module.name)
-    sys.settrace(None)
+    tracers = session.config.stash[TRACERS] = _trace(UNTRACED)
+    with _traced(tracers):
+        for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if any(tracers) else ():
+            importlib.import_module(module.name)
+    return (yield)
+
+
+def _trace(tracers: Tracers) -> Tracers:
+    """Set the tracers, and return those before."""
+    before = sys.gettrace(), threading.gettrace()
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])
+    return before
+
+
+@contextmanager
+def _traced(tracers: Tracers) -> Iterator[None]:
+    before = _trace(tracers)
     try:
-        return (yield)
+        yield
     finally:
-        sys.settrace(tracer)
+        _trace(before)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, object, object]:
+    """Measure the coverage of fixtures."""
+    with _traced(request.config.stash.get(TRACERS, UNTRACED)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Measure the coverage of a test that may show what others don't.
+
+    The many examples of a property reach what tests with one example reach as well.
+    """
+    many = any(map(pyfuncitem.get_closest_marker, ("hypothesis", "unmeasured")))
+    with _traced(UNTRACED if many else pyfuncitem.config.stash.get(TRACERS, UNTRACED)):
+        return (yield)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -137,9 +177,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _state(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[None]:
     """Keep records of the builds of tests away from those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in MEASURED if pytestconfig.getoption("markexpr") == "unit" else ():
+            patch.delenv(name)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         # What a workflow runs these tests for is not built by them.
         for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
@@ -203,10 +245,10 @@ class Checkout:
         return git(self.root, *words)
 
 
-# Coverage makes a process take twice as long: of one that shows nothing new it is left out.
-UNMEASURED: dict[str, str | None] = dict.fromkeys(
-    name for name in os.environ if name.startswith("COVERAGE_")
-)
+# Coverage makes a process take twice as long: of one that shows nothing new it is left out. In the
+# session `unit` that is every one that isn't given MEASURED.
+MEASURED = {name: text for name, text in os.environ.items() if name.startswith("COVERAGE_")}
+UNMEASURED: dict[str, str | None] = dict.fromkeys(MEASURED)
 
 
 def unmeasured(env: Mapping[str, str] = os.environ, /, **changes: str) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _BEGIN, *argv],
+            [sys.executable, "-I", "-S", "-c", _BEGIN, *argv],
             cwd=root,
             env=env,
             stdin=slave,

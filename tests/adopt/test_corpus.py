@@ -62,6 +62,7 @@ def repository(request: pytest.FixtureRequest) -> Repository:
     return found
 
 
+@pytest.mark.unmeasured
 def test_it_becomes_the_settings_that_do_the_same(
     repository: Repository, template: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

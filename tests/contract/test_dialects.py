@@ -63,6 +63,7 @@ REFUSED = {
 } | {status: str(status) for status in (404, 429, 500, 502, 503, 504)}
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("status", REFUSED)
 @pytest.mark.parametrize(
     ("what", "request_", "named"),

@@ -71,6 +71,7 @@ def test_there_are_options_to_try() -> None:
     assert {("docker-publish", "--registry"), ("docker-build", "--tag")} < set(OPTIONS)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("name", "flag"), OPTIONS)
 def test_an_option_without_its_value_ends_with_2_and_its_name(
     name: str, flag: str, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +93,7 @@ def test_an_option_may_have_a_value_of_its_own(
         _load(monkeypatch, name, *words)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("value", [",", " , ,", "\n", "\t,\r\n"])
 @pytest.mark.parametrize(("name", "flag"), LISTS)
 def test_a_list_of_nothing_is_empty(
@@ -103,6 +105,7 @@ def test_a_list_of_nothing_is_empty(
     _load(monkeypatch, name, *_positional(name), flag, "x,")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("name", "flag"), OPTIONS)
 def test_an_option_with_its_value_is_taken(name: str, flag: str) -> None:
     for words in ([flag, "x"], [f"{flag}=x"], [flag, "x", flag, "y"], [flag, "x="], [flag, "--a="]):

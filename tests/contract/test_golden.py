@@ -92,6 +92,7 @@ def _names(shop: Checkout) -> list[str]:
     return re.findall(r"^  (\S+)", listing, re.MULTILINE)
 
 
+@pytest.mark.unmeasured
 def test_the_list_of_tasks_and_the_help_of_each(shop: Checkout, golden: Golden) -> None:
     golden.check("list.txt", shop.invoke("--list").stdout)
     names = _names(shop)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Checkout, git, run_process
+from conftest import MEASURED, ROOT, Checkout, git, run_process
 from terminal import on_a_terminal
 
 from buildlib.config.load import load_config
@@ -438,7 +438,7 @@ def test_the_workflow_needs_an_installation_from_git(make: Make) -> None:
 def test_it_asks_on_a_terminal(make: Make, typed: str, code: int, *, written: bool) -> None:
     shop = make()
     argv = [sys.executable, "-m", "buildlib", "init"]
-    with on_a_terminal(argv, shop.root, shop.environment({}), 400, 60) as terminal:
+    with on_a_terminal(argv, shop.root, shop.environment(MEASURED), 400, 60) as terminal:
         terminal.until(lambda text: text.endswith("[y/N]"))
         terminal.type(typed)
         assert terminal.ended() == code

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Checkout, unmeasured
+from conftest import MEASURED, ROOT, Checkout, unmeasured
 
 from buildlib.commands.templates import NOXFILE
 
@@ -118,7 +118,8 @@ def _ran(checkout: Checkout, path: Path, call: str, *words: str) -> list[str]:
     )
     (checkout.root / "noxfile.py").write_text(text, encoding="utf-8")
     backend = ("--no-install", "--force-venv-backend", "none")
-    printed = _nox(checkout.root, *backend, *words, PATH=f"{path}:{os.environ['PATH']}")
+    env = {**MEASURED, "PATH": f"{path}:{os.environ['PATH']}"}
+    printed = _nox(checkout.root, *backend, *words, **env)
     return [line for line in printed.splitlines() if line.startswith(("in ", "made"))]
 
 

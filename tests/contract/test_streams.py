@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TASKS, UNMEASURED, Checkout
+from conftest import MEASURED, ROOT, TASKS, Checkout
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 WIDE = "Größe … 版"
@@ -27,7 +27,7 @@ def _shell(project: Checkout, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-c", line],
         cwd=project.root,
-        env=project.environment(UNMEASURED),
+        env=project.environment({}),
         capture_output=True,
         text=True,
         check=False,
@@ -41,7 +41,7 @@ ASCII = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"}
     "words", [("config",), ("--list",), ("--help", "docker-sbom"), ("docker-bases",)], ids=" ".join
 )
 def test_output_in_ascii_is_no_error(project: Checkout, words: tuple[str, ...]) -> None:
-    done = project.invoke_process(*words, **ASCII)
+    done = project.invoke_process(*words, **ASCII, **MEASURED)
     assert "Traceback" not in done.stderr
     assert done.stdout.isascii()
     assert done.returncode == (2 if words == ("docker-bases",) else 0)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from conftest import MEASURED, Checkout
 
 Make = Callable[..., Checkout]
 INFO = '{"ServerVersion": "%s", "ClientInfo": {"Version": "28.2.2", "Plugins": %s}}'
@@ -307,7 +307,7 @@ def test_whoever_has_read_enough_ends_a_task_without_another_word(make_checkout:
     done = subprocess.run(
         checkout.command("config"),
         cwd=checkout.root,
-        env=checkout.environment({}),
+        env=checkout.environment(MEASURED),
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

@@ -18,6 +18,7 @@ from buildlib import errors
 from buildlib.goreleaser.config_block import BEGIN
 from buildlib.tasks.collection import TASKS
 
+pytestmark = pytest.mark.unmeasured
 # Modules beside the packages, from the ground up; every package may use them.
 GROUND = [
     "errors",

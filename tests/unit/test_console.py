@@ -195,6 +195,7 @@ def test_a_string_that_never_ends_hides_nothing_of_the_next_line() -> None:
     assert clean("\x1b]0;a\nb\x07c") == "0;a\nbc"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(60)
 def test_many_beginnings_of_sequences_are_taken_away_in_time() -> None:
     for beginning in ("\x1b[", "\x1b]", "\x1b[0", "\x1bP0;", "\x9b;", "\n ", "::"):

@@ -213,6 +213,7 @@ def _read(data: bytes) -> None:
         archive.verify()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "first", [FIRST, *(pytest.param(one, marks=pytest.mark.faults) for one in OTHERS)]
 )

@@ -42,6 +42,7 @@ def _quotes() -> Iterator[tuple[str, str]]:
                 yield page, quote
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("page", "quote"), [*_quotes()])
 def test_a_quoted_message_is_printed(page: str, quote: str) -> None:
     parts = [part.strip(" :;,.") for part in quote.split("…")]

@@ -99,6 +99,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "text",
     [

@@ -98,6 +98,7 @@ def test_any_text_is_read(text: str) -> None:
     assert all(one.words for one in shell_commands(text, {}))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("text", ["$(" * 10_000, "${a:-" * 7_000, "`" * 20_001, "<<E\n" * 5_000])
 def test_no_text_takes_long(text: str) -> None:
     start = time.process_time()

@@ -262,6 +262,7 @@ def test_the_whole_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None
         load_images(Path("/r"), {})
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "part", [0, *(pytest.param(one, marks=pytest.mark.faults) for one in range(1, PARTS))]
 )
@@ -276,6 +277,7 @@ def test_a_value_of_another_type_is_an_error_that_says_so(
             _loads(_with(table, place, value), monkeypatch, (place, value))
 
 
+@pytest.mark.unmeasured
 def test_several_at_once_are_too(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(SEED)
     for number in range(500):

@@ -139,6 +139,7 @@ def test_a_text_that_is_like_a_token_is_none(text: str) -> None:
     assert not is_token(text)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     ("name", "value"),

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
 from buildrecords import MARKUP, hostile, many, shop
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,7 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone() -> None:
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
+@pytest.mark.unmeasured
 def test_a_page_of_500_steps_with_long_logs_is_small() -> None:
     record = many(500)
     page = render(record, history=[record] * 30, comparison=compare(record, BEFORE))
