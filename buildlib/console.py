@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import termios
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 from buildlib import interrupts
 from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, RunningSteps
 from buildlib.errors import BuildlibError, ProblemsError
+from buildlib.prompts import child_has_terminal, echoes
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
 from buildlib.text import (
@@ -77,14 +77,6 @@ def labelled(label: str) -> Iterator[None]:
         _LABEL.reset(token)
 
 
-def _echoes(stream: TextIO) -> bool:
-    """Return whether a terminal shows what is typed, as it does unless it is a password."""
-    try:
-        return bool(termios.tcgetattr(stream.fileno())[3] & termios.ECHO)
-    except (OSError, ValueError, termios.error):
-        return False
-
-
 class Answer(Protocol):
     """What a task was asked for, for people and for programs."""
 
@@ -132,7 +124,7 @@ class Console:
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
-        self._echoed, self._drawing = self._draws and _echoes(self._err), False
+        self._echoed, self._drawing = self._draws and echoes(self._err), False
         self._printing = threading.RLock()
         self._warned: set[tuple[str, str]] = set()
         self._board = Board()
@@ -393,11 +385,11 @@ class Console:
                 self._drawing = False
 
     def _asks(self) -> bool:
-        """Return whether a program asks for a password, such as ssh or sudo: nothing is drawn then.
+        """Return whether a program asks something, such as ssh or sudo: nothing is drawn then.
 
         What was drawn stays, as the question is below it.
         """
-        asks = self._echoed and not _echoes(self._err)
+        asks = self._draws and (self._echoed > echoes(self._err) or child_has_terminal())
         if asks:
             self._screen = None
         return asks

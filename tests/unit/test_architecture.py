@@ -34,6 +34,7 @@ GROUND = [
     "version_schemes",
     "executor",
     "activity",
+    "prompts",
     "live",
     "console",
 ]
