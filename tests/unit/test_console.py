@@ -17,7 +17,7 @@ from buildlib import interrupts
 from buildlib.activity import BuildStep, Event
 from buildlib.console import Console, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
-from buildlib.files import counted, human_size
+from buildlib.files import counted, difference, human_size
 from buildlib.text import clean, fit, redact, table
 
 from fakes import a_console
@@ -379,6 +379,23 @@ def test_states_have_the_same_colours_everywhere() -> None:
     Console({"TERM": "xterm"}, err=beside).note_report(REPORT)
     Console({"TERM": "xterm"}, err=quiet, quiet=True).note_report(REPORT)
     assert (beside.getvalue(), quiet.getvalue()) == (screen.getvalue(), "")
+
+
+def test_a_diff_has_the_colours_of_git_and_a_list_has_none() -> None:
+    lines = [f"{n}\n" for n in range(9)]
+    before, after = "".join(lines), "".join(["new\n", "\n", *lines[2:]])
+    text = f"- not a change\n{difference('a.txt', before, after)}\n\n+ not one either"
+    screen = Terminal()
+    Console({"TERM": "xterm"}, out=screen).answer(text)
+    assert re.findall(r"\x1b\[(\d+)m(.*?)\x1b\[0m", screen.getvalue()) == [
+        ("31", "--- a/a.txt"),
+        ("32", "+++ b/a.txt"),
+        ("31", "-0"),
+        ("31", "-1"),
+        ("32", "+new"),
+        ("32", "+"),
+    ]
+    assert re.sub(r"\x1b\[\d+m", "", screen.getvalue()) == f"{text}\n"
 
 
 DOCTOR = """\
