@@ -58,7 +58,8 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
 def name_width(stream: TextIO) -> int:
     """Return how long a step's name may be: a line of the terminal, where there is one."""
     columns = columns_of(stream)
-    return min(_WIDTH, max(columns - _BEFORE, NARROWEST)) if columns else _WIDTH
+    before = _BEFORE + len(_LABEL.get())
+    return min(_WIDTH, max(columns - before, NARROWEST)) if columns else _WIDTH
 
 
 _LABEL: ContextVar[str] = ContextVar("label", default="")
@@ -203,7 +204,8 @@ class Console:
         if self.reads_commands:
             self._command("warning", text)
         else:
-            self._say(self.style("warning: ", "yellow") + text)
+            text = fit(f"warning: {text}", self._room)
+            self._say(text.replace("warning:", self.style("warning:", "yellow"), 1))
 
     def describe(self, error: BuildlibError) -> str:
         """Return the text of an error, for whoever prints it last."""
@@ -228,7 +230,7 @@ class Console:
             short: the part that is shown unless verbose; empty: all of it.
         """
         text = f"$ {redact(line if self._verbose else short or line)}"
-        columns = 0 if self._verbose or self.reads_commands else columns_of(self._err)
+        columns = 0 if self._verbose or self.reads_commands else self._room
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
             text = first[: max(columns - len(_WHOLE), NARROWEST)] + _WHOLE
@@ -261,6 +263,8 @@ class Console:
 
     def _step(self, step: BuildStep) -> str:
         name = textwrap.shorten(step.name, width=name_width(self._err), placeholder=" …")
+        if step.cancelled:
+            return self.style(f" canceled {name}", "dim")
         if step.error:
             return f"{self.style('   failed', 'red')} {name}"
         if step.cached:
@@ -269,10 +273,18 @@ class Console:
 
     def reason(self, text: str) -> None:
         """Say under a step why it ran."""
-        self.note(self.style(f"          {_short(text)}", "dim"))
+        lines = fit(" " * _BEFORE + _short(text), self._room).split("\n")
+        self.note("\n".join(self.style(line, "dim") for line in lines))
+
+    @property
+    def _room(self) -> int:
+        """How long a line of progress may be; without a terminal there is no end to it."""
+        columns = columns_of(self._err)
+        return max(columns - len(_LABEL.get()), NARROWEST) if columns else sys.maxsize
 
     def _say(self, text: str) -> None:
-        self._print(self._shown(_LABEL.get() + redact(text)))
+        label = _LABEL.get()
+        self._print(self._shown(label + redact(text).replace("\n", f"\n{label}")))
 
     def _shown(self, text: str) -> str:
         """Return a text as the reader may have it: with our own styles alone."""
@@ -339,7 +351,7 @@ class Console:
 
     def _begin(self, what: Activity | RunningSteps) -> None:
         with interrupts.held(), self._alone():
-            if not self._board.add(what):
+            if not self._board.add(what, _LABEL.get()):
                 return
             self._watch = (
                 Repeated(self._draw, every=_REFRESH, first=_PATIENCE)

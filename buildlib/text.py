@@ -30,9 +30,9 @@ _GAP: Final = re.compile(r" {2,}")
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 # What became of something, as the cells of tables have it, or the beginning of a line.
 _STATES: Final = {
-    "green": ("ok", "passed", "published", "healthy"),
-    "yellow": ("warning", "left out", "not pinned", "starting"),
-    "red": ("failed", "missing", "error", "unhealthy"),
+    "green": ("ok", "passed", "published", "healthy", "running", "added"),
+    "yellow": ("warning", "left out", "not pinned", "starting", "absent", "changed"),
+    "red": ("failed", "missing", "error", "unhealthy", "removed"),
 }
 _STYLE_OF: Final = {state: style for style, states in _STATES.items() for state in states}
 _STATE: Final = re.compile(
