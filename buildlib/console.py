@@ -42,6 +42,8 @@ _COMMAND: Final = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
 _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
+# Of a command line, which is `$ docker` at least.
+_SHORTEST: Final = 8
 _WHOLE: Final = " … (--verbose prints the whole line)"
 # Seconds before the first picture of what runs, and between two of them: most things end sooner.
 _PATIENCE: Final = 0.3
@@ -233,7 +235,7 @@ class Console:
         columns = 0 if self._verbose or self.reads_commands else self._room
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
-            text = first[: max(columns - len(_WHOLE), NARROWEST)] + _WHOLE
+            text = first[: max(columns - len(_WHOLE), _SHORTEST)] + _WHOLE
         self.note(self.style(text, "dim"))
 
     def pass_on(self, line: str) -> None:
