@@ -74,30 +74,31 @@ class Board:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._activities: list[Activity] = []
-        self._sources: list[RunningSteps] = []
+        # What each begins with, to tell it from others of its name.
+        self._activities: dict[Activity, str] = {}
+        self._sources: dict[RunningSteps, str] = {}
         self._began = 0.0
         self._ended = self._cached = 0
 
-    def add(self, one: Activity | RunningSteps) -> bool:
-        """Show something from now on; return whether nothing else was shown."""
+    def add(self, one: Activity | RunningSteps, label: str = "") -> bool:
+        """Show something from now on, behind a label; return whether nothing else was shown."""
         with self._lock:
             first = not (self._activities or self._sources)
             self._began = self._began or time.monotonic()
             if isinstance(one, Activity):
-                self._activities.append(one)
+                self._activities[one] = label
             else:
-                self._sources.append(one)
+                self._sources[one] = label
             return first
 
     def remove(self, one: Activity | RunningSteps) -> bool:
         """Show it no longer, and count it; return whether nothing is left."""
         with self._lock:
             if one in self._activities:
-                self._activities.remove(one)
+                del self._activities[one]
                 self._ended += 1
             elif one in self._sources:
-                self._sources.remove(one)
+                del self._sources[one]
                 self._ended += one.total
                 self._cached += one.cached
             return not (self._activities or self._sources)
@@ -105,10 +106,12 @@ class Board:
     def rows(self) -> list[Row]:
         """Return what runs, in the order in which it began."""
         with self._lock:
-            steps = [step for source in self._sources for step in source.running]
-            running = sorted([*self._activities, *steps], key=lambda one: one.began)
+            running = [*self._activities.items()]
+            for source, label in self._sources.items():
+                running += [(step, label) for step in source.running]
+        running.sort(key=lambda one: one[0].began)
         now = time.monotonic()
-        return [Row(now - one.began, one.name, one.progress()) for one in running]
+        return [Row(now - one.began, label + one.name, one.progress()) for one, label in running]
 
     def summary(self, running: int) -> str:
         """Return the line below: time, steps, those of the cache, and those that run."""
@@ -158,6 +161,7 @@ class BuildStep:
     Args:
         digest, inputs: of its definition, and of the steps before it.
         log: its last lines; `head` are its first ones, and `lines` is how many there were.
+        cancelled: it ended only because another one failed; that is an error, too.
         sizes: bytes of each part of it, such as a layer.
     """
 
@@ -166,6 +170,7 @@ class BuildStep:
     inputs: tuple[str, ...] = ()
     cached: bool = False
     error: str = ""
+    cancelled: bool = False
     seconds: float | None = None
     started: datetime | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import termios
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 from buildlib import interrupts
 from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, RunningSteps
 from buildlib.errors import BuildlibError, ProblemsError
+from buildlib.prompts import child_has_terminal, echoes
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
 from buildlib.text import (
@@ -42,6 +42,8 @@ _COMMAND: Final = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
 _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
+# Of a command line, which is `$ docker` at least.
+_SHORTEST: Final = 8
 _WHOLE: Final = " … (--verbose prints the whole line)"
 # Seconds before the first picture of what runs, and between two of them: most things end sooner.
 _PATIENCE: Final = 0.3
@@ -58,7 +60,8 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
 def name_width(stream: TextIO) -> int:
     """Return how long a step's name may be: a line of the terminal, where there is one."""
     columns = columns_of(stream)
-    return min(_WIDTH, max(columns - _BEFORE, NARROWEST)) if columns else _WIDTH
+    before = _BEFORE + len(_LABEL.get())
+    return min(_WIDTH, max(columns - before, NARROWEST)) if columns else _WIDTH
 
 
 _LABEL: ContextVar[str] = ContextVar("label", default="")
@@ -75,14 +78,6 @@ def labelled(label: str) -> Iterator[None]:
         yield
     finally:
         _LABEL.reset(token)
-
-
-def _echoes(stream: TextIO) -> bool:
-    """Return whether a terminal shows what is typed, as it does unless it is a password."""
-    try:
-        return bool(termios.tcgetattr(stream.fileno())[3] & termios.ECHO)
-    except (OSError, ValueError, termios.error):
-        return False
 
 
 class Answer(Protocol):
@@ -132,7 +127,7 @@ class Console:
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
-        self._echoed, self._drawing = self._draws and _echoes(self._err), False
+        self._echoed, self._drawing = self._draws and echoes(self._err), False
         self._printing = threading.RLock()
         self._warned: set[tuple[str, str]] = set()
         self._board = Board()
@@ -211,7 +206,8 @@ class Console:
         if self.reads_commands:
             self._command("warning", text)
         else:
-            self._say(self.style("warning: ", "yellow") + text)
+            text = fit(f"warning: {text}", self._room)
+            self._say(text.replace("warning:", self.style("warning:", "yellow"), 1))
 
     def describe(self, error: BuildlibError) -> str:
         """Return the text of an error, for whoever prints it last."""
@@ -236,10 +232,10 @@ class Console:
             short: the part that is shown unless verbose; empty: all of it.
         """
         text = f"$ {redact(line if self._verbose else short or line)}"
-        columns = 0 if self._verbose or self.reads_commands else columns_of(self._err)
+        columns = 0 if self._verbose or self.reads_commands else self._room
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
-            text = first[: max(columns - len(_WHOLE), NARROWEST)] + _WHOLE
+            text = first[: max(columns - len(_WHOLE), _SHORTEST)] + _WHOLE
         self.note(self.style(text, "dim"))
 
     def pass_on(self, line: str) -> None:
@@ -269,6 +265,8 @@ class Console:
 
     def _step(self, step: BuildStep) -> str:
         name = textwrap.shorten(step.name, width=name_width(self._err), placeholder=" …")
+        if step.cancelled:
+            return self.style(f" canceled {name}", "dim")
         if step.error:
             return f"{self.style('   failed', 'red')} {name}"
         if step.cached:
@@ -277,10 +275,18 @@ class Console:
 
     def reason(self, text: str) -> None:
         """Say under a step why it ran."""
-        self.note(self.style(f"          {_short(text)}", "dim"))
+        lines = fit(" " * _BEFORE + _short(text), self._room).split("\n")
+        self.note("\n".join(self.style(line, "dim") for line in lines))
+
+    @property
+    def _room(self) -> int:
+        """How long a line of progress may be; without a terminal there is no end to it."""
+        columns = columns_of(self._err)
+        return max(columns - len(_LABEL.get()), NARROWEST) if columns else sys.maxsize
 
     def _say(self, text: str) -> None:
-        self._print(self._shown(_LABEL.get() + redact(text)))
+        label = _LABEL.get()
+        self._print(self._shown(label + redact(text).replace("\n", f"\n{label}")))
 
     def _shown(self, text: str) -> str:
         """Return a text as the reader may have it: with our own styles alone."""
@@ -347,7 +353,7 @@ class Console:
 
     def _begin(self, what: Activity | RunningSteps) -> None:
         with interrupts.held(), self._alone():
-            if not self._board.add(what):
+            if not self._board.add(what, _LABEL.get()):
                 return
             self._watch = (
                 Repeated(self._draw, every=_REFRESH, first=_PATIENCE)
@@ -393,11 +399,11 @@ class Console:
                 self._drawing = False
 
     def _asks(self) -> bool:
-        """Return whether a program asks for a password, such as ssh or sudo: nothing is drawn then.
+        """Return whether a program asks something, such as ssh or sudo: nothing is drawn then.
 
         What was drawn stays, as the question is below it.
         """
-        asks = self._echoed and not _echoes(self._err)
+        asks = self._draws and (self._echoed > echoes(self._err) or child_has_terminal())
         if asks:
             self._screen = None
         return asks

@@ -15,9 +15,6 @@ from rich.text import Text
 
 from buildlib.activity import Row
 
-# A terminal shows ^C where the cursor is: at the end of the last line, which stays one line.
-_SPARE = 2
-
 
 class _Stream(io.TextIOBase):
     """What rich writes to."""
@@ -99,13 +96,14 @@ class Screen:
         rows, last = self._rows()
         width, height = self._terminal.size
         most = max(height - 3, 1)
-        lines = [_line(row, width - _SPARE) for row in rows[:most]]
+        lines = [_line(row, width) for row in rows[:most]]
         if len(rows) > most:
             lines[-1] = Text(f"          … and {len(rows) - most + 1} more", style="dim")
         lines.append(Text(last, style="bold"))
         for line in lines:
-            line.truncate(max(width - _SPARE, 1), overflow="ellipsis")
-        return Group(*lines)
+            line.truncate(width, overflow="ellipsis")
+        # The cursor is on a line of its own: a program may ask something there, and ^C is shown.
+        return Group(*lines, Text())
 
 
 def _line(row: Row, width: int) -> Text:

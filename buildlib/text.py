@@ -30,14 +30,17 @@ _GAP: Final = re.compile(r" {2,}")
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 # What became of something, as the cells of tables have it, or the beginning of a line.
 _STATES: Final = {
-    "green": ("ok", "passed", "published", "healthy"),
-    "yellow": ("warning", "left out", "not pinned", "starting"),
-    "red": ("failed", "missing", "error", "unhealthy"),
+    "green": ("ok", "passed", "published", "healthy", "running", "added"),
+    "yellow": ("warning", "left out", "not pinned", "starting", "absent", "changed"),
+    "red": ("failed", "missing", "error", "unhealthy", "removed"),
 }
 _STYLE_OF: Final = {state: style for style, states in _STATES.items() for state in states}
 _STATE: Final = re.compile(
     rf"(?:^|(?<=  ))(?:{'|'.join(_STYLE_OF)})(?=$|  | \d+\.\d s|[:,])", re.MULTILINE
 )
+# As `files.difference` returns it, and what was taken away or added in it.
+_DIFF: Final = re.compile(r"^--- .*\n\+\+\+ .*\n(?:[-+ @].*(?:\n|\Z))+", re.MULTILINE)
+_LINE: Final = re.compile(r"^[-+].*", re.MULTILINE)
 
 
 def redact(text: str) -> str:
@@ -140,8 +143,13 @@ def _broken(line: str, columns: int) -> Iterator[str]:
 
 
 def coloured(text: str) -> str:
-    """Return a text with the states of a table in their colours."""
-    return _STATE.sub(lambda found: styled(found[0], _STYLE_OF[found[0]]), text)
+    """Return a text with the states of a table, and the lines of a diff, in their colours."""
+    text = _STATE.sub(lambda found: styled(found[0], _STYLE_OF[found[0]]), text)
+    return _DIFF.sub(lambda found: _LINE.sub(_changed, found[0]), text)
+
+
+def _changed(line: re.Match[str]) -> str:
+    return styled(line[0], "red" if line[0][0] == "-" else "green")
 
 
 def styled(text: str, style: str) -> str:

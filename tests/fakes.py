@@ -6,8 +6,12 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+
+from buildlib.activity import Activity
 from buildlib.config.config import Config
 from buildlib.config.load import load_config
 from buildlib.console import Console
@@ -155,6 +159,19 @@ def a_console(**options: object) -> tuple[Console, io.StringIO, io.StringIO]:
     out, err = io.StringIO(), io.StringIO()
     env = {str(k): str(v) for k, v in options.items()}
     return Console(env, out=out, err=err), out, err
+
+
+def showing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of what consoles show while it runs, from now on."""
+    shown: list[str] = []
+    running = Console.running
+
+    def noted(console: Console, name: str, *, total: int = 0) -> AbstractContextManager[Activity]:
+        shown.append(name)
+        return running(console, name, total=total)
+
+    monkeypatch.setattr(Console, "running", noted)
+    return shown
 
 
 def git_facts(**changes: object) -> GitFacts:

@@ -29,7 +29,7 @@ def comparable(text: str) -> list[str]:
     listed under the name that it has there as well. Placeholder base images are used only if no
     registry is reachable.
     """
-    lines = [line for line in text.splitlines() if not re.search("stand-in|placeholder", line)]
+    lines = [line for line in text.splitlines() if "placeholder" not in line]
     text = "\n".join(sorted(lines, key=lambda line: line.partition("[")[2]))
     for volatile in (
         r"(?m)^ +(?:cached|[\d.]+ s)(?= \[)",

@@ -125,8 +125,8 @@ class Adoption:
         }
 
     def as_text(self) -> str:
-        """Return the diffs, where each value comes from, and what is left to the user."""
-        parts = [one.diff for one in self.changes]
+        """Return where each value comes from, and what is left to the user."""
+        parts = []
         if self.settings:
             rows = [(".".join(s.path), toml_value(s.value), s.source) for s in self.settings]
             parts.append(table(rows))

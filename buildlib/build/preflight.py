@@ -87,6 +87,12 @@ def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
             why=facts.problem,
             hint="docker context ls lists them",
         )
+    if "host key verification failed" in facts.problem.lower():
+        return EngineError(
+            f"ssh does not know the host of the Docker engine at {where}",
+            why=facts.problem,
+            hint="accept its key once: ssh USER@HOST; docker starts ssh where it can't ask",
+        )
     return EngineError(
         f"the Docker engine at {where} does not answer",
         why=facts.problem,

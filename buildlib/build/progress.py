@@ -68,8 +68,7 @@ class BuildProgress:
     @property
     def failed(self) -> BuildStep | None:
         """Return the step that broke the build; one that was only cancelled is not it."""
-        broken = [step for step in self._steps.values() if step.error]
-        return next((s for s in broken if "canceled" not in without_command(s.error)), None)
+        return next((s for s in self._steps.values() if s.error and not s.cancelled), None)
 
     def feed(self, line: str) -> list[Event]:
         """Take one line; what is not JSON is buildx's own word and goes through as it is."""
@@ -121,6 +120,7 @@ class BuildProgress:
         ended = step.seconds is not None
         step.cached = step.cached or bool(vertex.get("cached"))
         step.error = str(vertex.get("error") or step.error)
+        step.cancelled = "canceled" in without_command(step.error)
         step.started = _time(vertex.get("started")) or step.started
         completed = _time(vertex.get("completed"))
         if completed is None:

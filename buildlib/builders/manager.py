@@ -251,13 +251,14 @@ class BuilderManager:
 
     def _run(self, step: BuilderStep, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))
-        if step.text:
-            with passing_folder("builder") as folder:
-                path = folder / "buildkitd.toml"
-                path.write_text(step.text, encoding="utf-8")
-                done = self._executor.run(step.reading(path), timeout=timeout)
-        else:
-            done = self._executor.run(step.argv, timeout=timeout)
+        with self._console.running(" ".join(step.argv)):
+            if step.text:
+                with passing_folder("builder") as folder:
+                    path = folder / "buildkitd.toml"
+                    path.write_text(step.text, encoding="utf-8")
+                    done = self._executor.run(step.reading(path), timeout=timeout)
+            else:
+                done = self._executor.run(step.argv, timeout=timeout)
         if done.code != 0:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise EngineError(

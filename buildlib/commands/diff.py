@@ -20,7 +20,7 @@ from buildlib.image.layout import is_layout, open_layout
 from buildlib.image.reference import LATEST, Reference, parse_reference
 from buildlib.image.size import saved
 from buildlib.publish.last_release import last_release
-from buildlib.registry.open import chosen_registries, open_registries
+from buildlib.registry.open import asking, chosen_registries, open_registries
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import pulled
 
@@ -73,7 +73,8 @@ def _old(run: Edge, config: Config, text: str) -> Iterator[Subject]:
             yield found
         return
     opened = open_registries(chosen_registries(config, ()), run.env, run.executor)
-    release = last_release(opened, config)
+    with run.console.running(asking(opened)):
+        release = last_release(opened, config)
     if release is None:
         raise InputError(
             "there is no release to compare with",
@@ -121,9 +122,11 @@ def in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] 
             return None
         registries = (_registry(config, reference),)
         wanted = reference.digest or reference.tag or LATEST
-    for one in open_registries(registries, run.env, run.executor):
-        if found := one.repository.manifest(wanted):
-            return one.repository, found.digest
+    opened = open_registries(registries, run.env, run.executor)
+    with run.console.running(asking(opened)):
+        for one in opened:
+            if found := one.repository.manifest(wanted):
+                return one.repository, found.digest
     return None
 
 

@@ -60,7 +60,10 @@ def init(run: Edge, options: InitOptions) -> None:
     )
     found = plan_adoption(run.start, request, run.executor)
     if not options.as_json:
-        run.console.answer(found.as_text())
+        # Its lines stay as they are, however narrow the terminal.
+        if diff := "\n\n".join(one.diff for one in found.changes):
+            run.console.answer(f"{diff}\n")
+        run.console.report(found.as_text())
     written = _written(run, found, options)
     ready = written or not found.changes
     diagnosis = _diagnosis(run) if ready and not run.dry else None

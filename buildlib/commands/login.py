@@ -104,7 +104,8 @@ def login(run: Edge, names: Sequence[str]) -> None:
 
 def _sign_in(run: Edge, host: str, argv: Sequence[str], known: Credentials) -> None:
     try:
-        done = run.executor.feed(argv, known.secret, timeout=_TIMEOUT)
+        with run.console.running(f"logging in to {host}"):
+            done = run.executor.feed(argv, known.secret, timeout=_TIMEOUT)
     except TimedOutError as error:
         # It has no time limit of its own, and waits for the registry.
         raise _unreachable(host, error.what) from error

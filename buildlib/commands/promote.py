@@ -26,7 +26,7 @@ from buildlib.publish.report import reported_tags
 from buildlib.publish.signing import make_verifier
 from buildlib.publish.tagger import conflicts
 from buildlib.registry.claim import Claim, Intent, all_claimed
-from buildlib.registry.open import Opened, chosen_registries, open_registries
+from buildlib.registry.open import Opened, asking, chosen_registries, open_registries
 from buildlib.registry.tags import check_lapse, put_tag
 from buildlib.shell import shell_line
 from buildlib.sign.version_check import check_tag_name, versions_of
@@ -88,7 +88,8 @@ def promote(
     opened = open_registries(registries, run.env, run.executor)
     targets = _targets(project, registries, tag)
     # All registries are checked before the first is changed: a tag in one of them only misleads.
-    _check_everywhere(opened, targets, digest)
+    with run.console.running(asking(opened)):
+        _check_everywhere(opened, targets, digest)
     if unverified:
         run.console.warn(f"nothing is verified: {unverified}")
     else:

@@ -58,7 +58,7 @@ from buildlib.publish.tagger import TagPolicy
 from buildlib.records.report.markdown import publication, write_summary
 from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
-from buildlib.registry.open import Opened, are_local, chosen_registries, open_registries
+from buildlib.registry.open import Opened, are_local, asking, chosen_registries, open_registries
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
 from buildlib.text import to_json
@@ -258,7 +258,7 @@ def _tags_held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]
     problems: list[BuildlibError] = []
     for one in opened:
         failed: list[BuildlibError] = []
-        with collected(failed):
+        with collected(failed), run.console.running(asking([one])):
             found[one.registry.name] = _tags(run, one)
         if one.registry.required and not run.dry:
             problems += failed

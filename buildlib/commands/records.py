@@ -62,9 +62,11 @@ def named_record(store: RecordStore, name: str) -> Record:
         found = [known[name]]
     if len(found) == 1:
         return store.read(found[0])
-    names = ", ".join(known) or "none"
+    if found:
+        several = [one for one in known if one.startswith(name)]
+        raise InputError(f"several records begin with {name!r}", why=f"known: {', '.join(several)}")
     raise InputError(
-        f"several records begin with {name!r}" if found else f"there is no record {name!r}",
-        why=f"the records: {names}",
-        hint=did_you_mean(name, known) if not found and known else "",
+        f"there is no record {name!r}",
+        why="" if known else f"none is in {store.folder}",
+        hint=did_you_mean(name, known) if known else f"{PROGRAM} docker-build writes one",
     )

@@ -17,7 +17,7 @@ from buildlib.publish.rollback import (
 )
 from buildlib.publish.signing import make_verifier
 from buildlib.registry.claim import Claim, Intent
-from buildlib.registry.open import chosen_registries, open_registries
+from buildlib.registry.open import asking, chosen_registries, open_registries
 from buildlib.shell import shell_line
 from buildlib.sign.version_check import check_version, versions_of
 
@@ -37,9 +37,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     naming = config.naming
     known = [(one, config.tag_rules(one.registry)) for one in opened]
     # A text that is not a version is for the registries to refuse.
-    wanted = (naming.version_of(version) or version) or earlier_version(
-        ((one.repository, rules) for one, rules in known if gives_latest(rules)), naming=naming
-    )
+    wanted = naming.version_of(version) or version
 
     def replan() -> list[Rollback]:
         return [
@@ -51,8 +49,12 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
             for one, rules in known
         ]
 
-    # All registries are checked before the first is changed.
-    plans = replan()
+    with run.console.running(asking(opened)):
+        wanted = wanted or earlier_version(
+            ((one.repository, rules) for one, rules in known if gives_latest(rules)), naming=naming
+        )
+        # All registries are checked before the first is changed.
+        plans = replan()
     if run.dry:
         called = {one.repository.name: one.registry.name for one in opened}
         for plan, tag in in_order(plans):

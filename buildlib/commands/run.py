@@ -193,7 +193,8 @@ def _remove_containers(
     for container in found:
         with collected(problems):
             if not run.dry:
-                containers.remove_all(container)
+                with run.console.running(f"stopping {name_of(container)}"):
+                    containers.remove_all(container)
             run.console.answer(prefix + name_of(container))
     if not run.dry:
         containers.remove_stale(run.console.note, former=True)

@@ -14,7 +14,7 @@ from buildlib.findings.report import show
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
-from buildlib.registry.open import Opened, chosen_registries, open_registries
+from buildlib.registry.open import Opened, asking, chosen_registries, open_registries
 from buildlib.registry.transfer import pulled
 from buildlib.scan.check import check_scan
 from buildlib.scan.report import ScanReport, join_reports
@@ -85,7 +85,8 @@ def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
     problems = []
     for opened in open_registries(chosen_registries(config, ()), run.env, run.executor):
         named = _latest(config, opened)
-        digest = opened.repository.digest(named.rpartition(":")[2])
+        with run.console.running(asking([opened])):
+            digest = opened.repository.digest(named.rpartition(":")[2])
         if not digest:
             problems.append(InputError(f"there is no {named}", hint="a release publishes it"))
         found.setdefault(digest, []).append((digest, opened))

@@ -76,8 +76,9 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             for f, ignore in self.ignored
         ]
         warnings = sum(f.level is Level.WARNING for f in self.findings)
+        found = [counted(len(self.errors), "error"), counted(warnings, "warning")]
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
-        counts += f"{len(self.errors)} errors, {warnings} warnings, {len(self.ignored)} ignored"
+        counts += ", ".join([*found, f"{len(self.ignored)} ignored"])
         return "\n".join([*([table(rows), ""] if rows else []), counts, *self.left_out])
 
     def rules(self) -> Iterator[Rule]:

@@ -212,7 +212,8 @@ class PublishFlow:
         return self.receipt
 
     def _publish(self) -> None:
-        targets = self._preflight()
+        with self._console.running("checking what the release needs"):
+            targets = self._preflight()
         self._build()
         # The index is known after the gates, if it gets attestations; the images are known now.
         final = not self._plan.in_index

@@ -24,6 +24,11 @@ class Opened(NamedTuple):
     repository: Repository
 
 
+def asking(opened: Iterable[Opened]) -> str:
+    """Return what is shown while they are asked."""
+    return f"asking {', '.join(dict.fromkeys(one.registry.host for one in opened))}"
+
+
 def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, ...]:
     """Return the registries with these names, or all of them, in the order of the configuration.
 

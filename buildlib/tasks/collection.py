@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import inspect
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
 from invoke.collection import Collection
 from invoke.exceptions import Exit
-from invoke.program import Program
 from invoke.tasks import Task
 
 from buildlib.errors import InputError
@@ -100,6 +99,7 @@ _SHORT: Final = {
     name if name == "docker-clean" else name.removeprefix("docker-"): task
     for name, task in _NAMES.items()
 }
+_NARROWEST: Final = 20
 _FOOTER: Final = "{} TASK --help explains a task and its options."
 
 
@@ -179,22 +179,35 @@ def _answered(names: Mapping[str, Task[Any]]) -> CommandLine:
         answer(task_list(program_of(sys.argv[0])))
         raise Exit
     if name := line.wants_help:
-        _print_help(name, names)
+        answer(_help(name, names[name], program_of(sys.argv[0])))
         raise Exit
     return line
 
 
-def _print_help(name: str, names: Mapping[str, Task[Any]]) -> None:
-    """Print the help of a task as Invoke does, with its arguments in the first line as well."""
-    own = program_of(sys.argv[0]) == "buildlib"
-    program = Program(binary="buildlib" if own else "inv[oke]", namespace=_mount(names))
-    with redirect_stdout(io.StringIO()) as printed:
-        program.run([sys.argv[0], "--help", name], exit=False)
-    words = (str(one.name).upper() for one in context_of(name, names[name]).positional_args)
-    first, end, others = printed.getvalue().partition("\n")
-    answer(
-        (first.replace(f" {name} ", f" {name} {' '.join(words)} ", 1) + end + others).rstrip("\n")
-    )
+def _help(name: str, task: Task[Any], program: str) -> str:
+    """Return what a task does, and its arguments and options; each line fits the terminal."""
+    context = context_of(name, task)
+    words = "".join(f" {str(one.name).upper()}" for one in context.positional_args)
+    for option in context.flags.values():
+        # Invoke gives a value only to those that are not repeated.
+        option.kind = str if option.kind is list else option.kind
+    rows = [(f"  {flags}  ", said or "") for flags, said in context.help_tuples()]
+    indent = max((len(flags) for flags, _ in rows), default=0)
+    columns = max(shutil.get_terminal_size().columns, indent + _NARROWEST)
+    options = [
+        textwrap.fill(
+            said,
+            columns,
+            initial_indent=flags.ljust(indent),
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+        for flags, said in rows
+    ]
+    usage = f"Usage: {program} {name}{words}{' [OPTIONS]' if rows else ''}"
+    listed = ["\n".join(["Options:", *options])] if rows else []
+    lines = (inspect.getdoc(task) or "").splitlines()
+    return "\n\n".join([usage, "\n".join(textwrap.fill(line, columns) for line in lines), *listed])
 
 
 def task_list(program: str) -> str:

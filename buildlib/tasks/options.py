@@ -119,16 +119,11 @@ class CommandLine:
 
     @property
     def wants_help(self) -> str:
-        """Return the task with arguments whose help is asked for, before it or after it.
-
-        Invoke takes `--help` after it as an argument, and does not print the arguments.
-        """
+        """Return the task whose help is asked for, before it or after it."""
         asked = self._core.help.value
         name = asked if isinstance(asked, str) else "".join(self._words[:1])
         behind = {"--help", "-h"} & set(self._words[1:])
-        if name not in self._tasks or not (asked or behind):
-            return ""
-        return name if context_of(name, self._tasks[name]).positional_args else ""
+        return name if name in self._tasks and (asked or behind) else ""
 
     def check_first(self, prefix: str) -> None:
         """Raise if the first task, or the one whose help is asked for, is called by a wrong name.

@@ -446,6 +446,20 @@ def test_it_asks_on_a_terminal(make: Make, typed: str, code: int, *, written: bo
     assert shop.names() == sorted(["Dockerfile", *(WRITTEN if written else [])])
 
 
+def test_it_fits_a_narrow_terminal(make: Make) -> None:
+    shop = make()
+    argv = [sys.executable, "-m", "buildlib", "init", "--dry-run"]
+    with on_a_terminal(argv, shop.root, shop.environment({"NO_COLOR": None}), 40, 200) as terminal:
+        assert terminal.ended() == 0
+        raw = terminal.raw
+    assert (
+        b"\x1b[32m+namespace = collection(Path(__file__).parent, complete=True)\x1b[0m\r\n" in raw
+    )
+    settings = raw.decode().partition("\r\nimage ")[2].split("\r\n")
+    assert "platforms          [" in "\n".join(settings)
+    assert max(map(len, settings)) <= 40
+
+
 def test_the_program_works_where_nothing_is(make: Make) -> None:
     shop = make()
     argv = [sys.executable, "-m", "buildlib", "init", "--yes"]

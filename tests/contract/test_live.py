@@ -40,6 +40,26 @@ FIRST = [
 LAST = [{"vertexes": [{**COMPILE, "completed": ENDED}, {**PULL, "completed": ENDED}]}]
 BROKEN = [{"vertexes": [{**COMPILE, "completed": ENDED, "error": "exit code: 2"}]}]
 
+# As ssh and sudo do: past whatever reads their output.
+PASSWORD = """\
+#!/bin/sh
+exec 3<>/dev/tty
+stty -echo <&3
+printf 'Password: ' >&3
+read -r typed <&3
+stty echo <&3
+echo >&3
+echo "$typed" >typed
+"""
+HOST_KEY = """\
+#!/bin/sh
+exec 3<>/dev/tty
+printf "The authenticity of host 'builder' can't be established.\\n" >&3
+printf 'Are you sure you want to continue connecting (yes/no/[fingerprint])? ' >&3
+read -r typed <&3
+echo "$typed" >typed
+"""
+
 
 @pytest.fixture(name="project")
 def _project(make_checkout: Make, tmp_path: Path) -> Checkout:
@@ -55,16 +75,10 @@ def _project(make_checkout: Make, tmp_path: Path) -> Checkout:
 [ "$1" = info ] && echo '{json.dumps(INFO)}' && exit
 [ "$1 $2" = "buildx build" ] || exit 1
 cat first
-until [ -e go ] || [ -e asks ]; do sleep 0.05; done
-if [ -e asks ]; then
-  stty -echo </dev/tty
-  printf 'Password: ' >/dev/tty
-  read -r typed </dev/tty
-  stty echo </dev/tty
-  echo >/dev/tty
-  echo "$typed" >typed
-fi
-until [ -e go ]; do sleep 0.05; done
+until [ -e go ]; do
+  [ -e typed ] || [ ! -e asks ] || ./asks
+  sleep 0.05
+done
 [ -e fails ] && cat broken && exit 1
 cat last
 """
@@ -179,26 +193,48 @@ def test_an_interrupt_leaves_nothing_of_it(project: Checkout) -> None:
         assert not terminal.screen.cursor.hidden
 
 
-def test_the_question_for_a_password_is_not_drawn_over(project: Checkout) -> None:
+@pytest.mark.parametrize(
+    ("script", "question", "shown"),
+    [
+        (PASSWORD, ["Password:"], "Password:\n"),
+        (
+            HOST_KEY,
+            [
+                "The authenticity of host 'builder' can't be established.",
+                "Are you sure you want to continue connecting (yes/no/[fingerprint])?",
+            ],
+            "? hunter2\n",
+        ),
+    ],
+    ids=["password", "host key"],
+)
+def test_a_question_on_the_terminal_is_not_drawn_over(
+    project: Checkout, script: str, question: list[str], shown: str
+) -> None:
+    asks, typed = project.root / "asks", project.root / "typed"
     with _building(project) as terminal:
         terminal.until(_draws)
-        (project.root / "asks").touch()
-        terminal.until(lambda text: text.endswith("Password:"))
+        (project.root / "new").write_text(script, encoding="utf-8")
+        (project.root / "new").chmod(0o755)
+        (project.root / "new").rename(asks)
+        terminal.until(lambda text: text.endswith(question[-1]))
         began, deadline = len(terminal.raw), time.monotonic() + 1.0
         terminal.until(lambda _: time.monotonic() > deadline)
         assert terminal.raw[began:] == b""
+        # It begins on a line of its own, below what was drawn.
+        assert terminal.text.splitlines()[-len(question) :] == question
         terminal.type("hunter2\n")
-        terminal.until(lambda _: (project.root / "typed").exists())
+        terminal.until(lambda _: typed.exists())
         began = len(terminal.raw)
         terminal.until(lambda _: terminal.raw[began:].count(b"running") >= 3)
-        assert terminal.text.count("Password:") == 1
+        assert terminal.text.count(question[0]) == 1
         (project.root / "go").touch()
         assert terminal.ended() == 0
-        shown = terminal.text
-    assert (project.root / "typed").read_text(encoding="utf-8") == "hunter2\n"
-    assert "hunter2" not in shown
-    assert "Password:\n" in shown
-    assert shown.count("   12.5 s [compile 2/3] RUN go build") == 1
+        text = terminal.text
+    assert typed.read_text(encoding="utf-8") == "hunter2\n"
+    assert text.count("hunter2") == shown.count("hunter2")
+    assert shown in text
+    assert text.count("   12.5 s [compile 2/3] RUN go build") == 1
 
 
 def test_the_log_of_the_step_that_failed_comes_last(project: Checkout) -> None:

@@ -28,7 +28,7 @@ from buildlib.registry.claim import PREFIX
 from buildlib.registry.repository import INDEX, Repository
 from buildlib.tempfiles import new_name
 
-from fakes import write_project
+from fakes import showing, write_project
 
 
 class World:
@@ -94,6 +94,18 @@ def test_a_rollback_that_broke_off_goes_no_release_too_far(
     # As git calls it, or as the tag is called.
     world.back("v1.2.3")
     assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
+
+
+def test_that_the_registries_are_asked_is_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, hosts = (
+        showing(monkeypatch),
+        [one.name.partition("/")[0] for one in (world.one, world.two)],
+    )
+    world.back()
+    world.promote(world.releases["1.3.0"], "latest")
+    assert shown.count(f"asking {', '.join(hosts)}") == 2
 
 
 @pytest.mark.parametrize("version", ["nonsense", "v", "9.9.9", "cli/v1.2.3"])

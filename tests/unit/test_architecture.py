@@ -35,6 +35,7 @@ GROUND = [
     "version_schemes",
     "executor",
     "activity",
+    "prompts",
     "live",
     "console",
 ]

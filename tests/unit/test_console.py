@@ -15,9 +15,9 @@ import pytest
 
 from buildlib import interrupts
 from buildlib.activity import BuildStep, Event
-from buildlib.console import Console, wants_colour
+from buildlib.console import Console, labelled, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
-from buildlib.files import counted, human_size
+from buildlib.files import counted, difference, human_size
 from buildlib.text import clean, fit, redact, table
 
 from fakes import a_console
@@ -122,6 +122,8 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     console.event(Event(step=BuildStep(name="[2/3] RUN " + "y " * 100, seconds=0, cached=True)))
     console.event(Event(step=BuildStep(name="exporting", seconds=0)))
     console.event(Event(step=BuildStep(name="exporting", seconds=0, error="full")))
+    stopped = BuildStep(name="[3/3] RUN z", seconds=0, error="context canceled", cancelled=True)
+    console.event(Event(step=stopped))
     console.event(Event(step=BuildStep(name="[1/3] RUN x"), line="out\x1b[31mput"))
     console.event(Event(step=BuildStep(name="[1/3] RUN x"), line=""))
     console.event(Event(step=None, line="plain"))
@@ -130,8 +132,9 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     assert lines[1].startswith("   cached [2/3] RUN y")
     assert len(lines[1]) < 120
     assert lines[2] == "   failed exporting"
-    assert lines[3] == "          | output"
-    assert lines[4:] == ["          | ", "plain"]
+    assert lines[3] == " canceled [3/3] RUN z"
+    assert lines[4] == "          | output"
+    assert lines[5:] == ["          | ", "plain"]
 
 
 class Screen(Terminal):
@@ -168,6 +171,30 @@ def test_a_step_fits_on_a_line_of_the_terminal(columns: int, longest: int) -> No
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_the_label_of_an_image_is_before_each_line_and_leaves_room_for_it() -> None:
+    master, slave = pty.openpty()
+    try:
+        err = Screen(slave, 66)
+        console = Console({"TERM": "dumb"}, err=err)
+        with labelled("web | "):
+            console.line("docker buildx build " + "--tag x " * 20)
+            console.event(Event(step=BuildStep(name="[1/1] RUN " + "y " * 100, seconds=1.0)))
+            console.reason("the file changed: " + "a/b/c " * 10)
+            console.warn("built on placeholders, which is not for publishing or tests")
+        lines = err.getvalue().splitlines()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert lines == [
+        "web | $ docker buildx build -- … (--verbose prints the whole line)",
+        "web |     1.0 s [1/1] RUN y y y y y y y y y y y y y y y y y y y …",
+        "web |           the file changed: a/b/c a/b/c a/b/c a/b/c a/b/c",
+        "web |           a/b/c a/b/c a/b/c a/b/c a/b/c",
+        "web | warning: built on placeholders, which is not for publishing",
+        "web |   or tests",
+    ]
 
 
 EVIL = (
@@ -256,7 +283,7 @@ def test_a_terminal_that_is_gone_ends_nothing() -> None:
 def test_a_terminal_gets_styles() -> None:
     err = Terminal()
     Console({"TERM": "xterm"}, err=err).warn("x")
-    assert err.getvalue() == "\x1b[33mwarning: \x1b[0mx\n"
+    assert err.getvalue() == "\x1b[33mwarning:\x1b[0m x\n"
 
 
 def test_a_table_is_aligned() -> None:
@@ -380,6 +407,23 @@ def test_states_have_the_same_colours_everywhere() -> None:
     Console({"TERM": "xterm"}, err=beside).note_report(REPORT)
     Console({"TERM": "xterm"}, err=quiet, quiet=True).note_report(REPORT)
     assert (beside.getvalue(), quiet.getvalue()) == (screen.getvalue(), "")
+
+
+def test_a_diff_has_the_colours_of_git_and_a_list_has_none() -> None:
+    lines = [f"{n}\n" for n in range(9)]
+    before, after = "".join(lines), "".join(["new\n", "\n", *lines[2:]])
+    text = f"- not a change\n{difference('a.txt', before, after)}\n\n+ not one either"
+    screen = Terminal()
+    Console({"TERM": "xterm"}, out=screen).answer(text)
+    assert re.findall(r"\x1b\[(\d+)m(.*?)\x1b\[0m", screen.getvalue()) == [
+        ("31", "--- a/a.txt"),
+        ("32", "+++ b/a.txt"),
+        ("31", "-0"),
+        ("31", "-1"),
+        ("32", "+new"),
+        ("32", "+"),
+    ]
+    assert re.sub(r"\x1b\[\d+m", "", screen.getvalue()) == f"{text}\n"
 
 
 DOCTOR = """\

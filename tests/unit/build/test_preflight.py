@@ -44,6 +44,12 @@ def test_a_good_engine_has_no_problem() -> None:
             id="no engine",
         ),
         pytest.param(
+            replace(GOOD, server="", problem="Host key verification failed."),
+            EngineError,
+            "ssh does not know the host of the Docker engine at context 'default'",
+            id="a new host",
+        ),
+        pytest.param(
             replace(GOOD, server="", problem="dial unix /x: connect: permission denied"),
             EngineError,
             "no permission",

@@ -60,6 +60,7 @@ def test_the_step_that_broke_is_not_one_that_was_cancelled() -> None:
     progress = BuildProgress()
     progress.feed(_vertex("a", "[1/2] RUN x", error="process was canceled"))
     progress.feed(_vertex("b", "[2/2] RUN y", error="exit code: 1"))
+    assert [step.cancelled for step in progress.steps] == [True, False]
     assert progress.failed is not None
     assert progress.failed.name == "[2/2] RUN y"
 
@@ -162,6 +163,15 @@ def test_what_ended_counts_as_the_steps_that_it_was() -> None:
     assert [board.remove(each) for each in (one, build)] == [False, False]
     assert board.summary(1).endswith(" s 4 steps, 1 cached, 1 running")
     assert board.remove(other)
+
+
+def test_what_runs_for_two_images_says_for_which() -> None:
+    board, one, build = Board(), Activity(name="pushing"), BuildProgress()
+    begun = {"digest": "a", "name": "[1/1] RUN x", "started": "2026-01-01T00:00:00Z"}
+    build.feed(json.dumps({"vertexes": [begun]}))
+    board.add(one, "web | ")
+    board.add(build, "api | ")
+    assert {row.name for row in board.rows()} == {"web | pushing", "api | [1/1] RUN x"}
 
 
 @pytest.mark.parametrize(

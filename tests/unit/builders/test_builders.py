@@ -35,7 +35,7 @@ from buildlib.errors import CancelledError, EngineError, InputError, ProblemsErr
 from buildlib.executor import NOTHING, Completed
 from buildlib.image.platform import parse_platforms
 
-from fakes import GOOD, FakeExecutor, a_console, a_project, words_after, write_project
+from fakes import GOOD, FakeExecutor, a_console, a_project, showing, words_after, write_project
 
 FARM = """\
 [builders.farm]
@@ -619,6 +619,14 @@ def test_a_container_is_started_and_its_cache_outlives_a_change(tmp_path: Path) 
     assert ("docker", "buildx", "inspect", "--bootstrap", "two") in buildx.asked
     flow.create(_parse(CONTAINERS.replace("20 GB", "21 GB")))
     assert ("docker", "buildx", "rm", "--force", "--keep-state", "two") in buildx.asked
+
+
+def test_what_makes_a_builder_is_shown_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = showing(monkeypatch)
+    _flow(tmp_path, FakeBuildx()).create(_parse(CONTAINERS))
+    assert shown[-1] == "docker buildx inspect --bootstrap two"
 
 
 def test_missing_files_are_reported_before_anything_is_created(tmp_path: Path) -> None:

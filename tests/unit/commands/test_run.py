@@ -13,10 +13,10 @@ import pytest
 from buildlib.commands import run as run_commands
 from buildlib.config.load import load_config
 from buildlib.console import Console
-from buildlib.errors import EngineError, InputError
+from buildlib.errors import EngineError, InputError, ToolError
 from buildlib.executor import Completed
 
-from fakes import FakeExecutor, a_console, write_project
+from fakes import FakeExecutor, a_console, showing, write_project
 
 EVIL = "::error::x\x1b[2J"
 
@@ -71,6 +71,15 @@ def test_containers_are_those_of_the_image_and_the_suffix_of_its_tags(
     assert "thing" in out.getvalue()
     asked = [argv[-1] for argv in run.executor.asked if argv[1] == "ps"]  # type: ignore[attr-defined]
     assert asked[0] == "label=buildlib.run=thing:latest-slim"
+
+
+def test_a_container_that_takes_its_time_to_stop_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    console, _, _ = a_console()
+    shown = showing(monkeypatch)
+    run: Any = _edge(monkeypatch, console)
+    with pytest.raises(ToolError):
+        run_commands.stop(run, "")
+    assert shown == ["stopping thing"]
 
 
 def test_elsewhere_docker_prints_the_log_itself(monkeypatch: pytest.MonkeyPatch) -> None:

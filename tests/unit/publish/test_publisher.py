@@ -54,7 +54,16 @@ from buildlib.registry.transport import Transport
 from buildlib.text import to_json
 from buildlib.versioning.preconditions import Mode
 
-from fakes import PINNED, REVISION, FakeExecutor, a_console, a_project, git_facts, write_project
+from fakes import (
+    PINNED,
+    REVISION,
+    FakeExecutor,
+    a_console,
+    a_project,
+    git_facts,
+    showing,
+    write_project,
+)
 
 CONFIG = 'image = "thing"\nplatforms = ["linux/amd64"]\n'
 TODAY = date(2026, 1, 31)
@@ -533,6 +542,15 @@ def test_only_the_lock_tells_of_another_publication(tmp_path: Path) -> None:
     around = replace(surroundings(tmp_path), reached=would_block)
     with pytest.raises(BlockingIOError, match="the terminal is full"):
         PublishFlow(plan, around).run()
+
+
+def test_that_the_machine_and_the_registries_are_checked_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = showing(monkeypatch)
+    with pytest.raises(AssertionError):
+        PublishFlow(a_plan(tmp_path), surroundings(tmp_path)).run()
+    assert shown == ["checking what the release needs"]
 
 
 # --- the plan as data ------------------------------------------------------------------------
