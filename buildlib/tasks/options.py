@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import pairwise
 from string import whitespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from buildlib.errors import InputError, did_you_mean
 from buildlib.program import program_of
 
 _UNKNOWN = "No idea what "
+_HELP = ("--help", "-h")
 
 
 def check_values(argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
@@ -122,8 +124,13 @@ class CommandLine:
         """Return the task whose help is asked for, before it or after it."""
         asked = self._core.help.value
         name = asked if isinstance(asked, str) else "".join(self._words[:1])
-        behind = {"--help", "-h"} & set(self._words[1:])
-        return name if name in self._tasks and (asked or behind) else ""
+        if name not in self._tasks or asked:
+            return name if name in self._tasks else ""
+        # A word may also be the value of an option: docker-smoke --check --help.
+        flags = context_of(name, self._tasks[name]).flags
+        options = {flag for flag, option in flags.items() if option.takes_value}
+        behind = [before not in options for before, word in pairwise(self._words) if word in _HELP]
+        return name if any(behind) else ""
 
     def check_first(self, prefix: str) -> None:
         """Raise if the first task, or the one whose help is asked for, is called by a wrong name.

@@ -139,7 +139,9 @@ def test_the_dry_run_of_two_builds_is_two_lines(make_checkout: Make, tmp_path: P
     for words in (("docker-reproduce", "--dry-run"), ("--dry", "docker-reproduce")):
         done = checkout.invoke(*words, PATH=path, TMPDIR=str(tmp_path / "t"))
         assert done.returncode == 0, done.stderr
-        first, second = (shlex.split(line) for line in done.stdout.splitlines())
+        lines = [line.partition(" && ") for line in done.stdout.splitlines()]
+        assert [made.split()[0] for made, _, _ in lines] == ["mkdir", "mkdir"]
+        first, second = (shlex.split(line) for _, _, line in lines)
         assert first[:3] == second[:3] == ["docker", "buildx", "build"]
         assert "--no-cache" in first
         assert "linux/amd64,linux/arm64" in second
