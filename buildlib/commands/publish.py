@@ -210,7 +210,8 @@ class PublishPlanner:
         gates = [gate for gate in config.publishing().gates if gate not in skipped]
         if run.dry:
             return signing_problems(config, gates) if SIGN not in skipped else []
-        found = missing_tools(gates, gate_subject(run, self.project, Path(), release=True))
+        release = not are_local(self.registries)
+        found = missing_tools(gates, gate_subject(run, self.project, Path(), release=release))
         with collected(found):
             _engine(run)
         if SIGN not in skipped:
@@ -393,7 +394,8 @@ def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool
     if plan.signs:
         raise_problems(signing_problems(project.config, plan.gates))
     run.console.answer(to_json(as_dict(plan, root)) if as_json else as_script(plan, root))
-    missing = missing_tools(plan.gates, gate_subject(run, project, plan.archive, release=True))
+    subject = gate_subject(run, project, plan.archive, release=not plan.rehearsal)
+    missing = missing_tools(plan.gates, subject)
     if plan.signs:
         with collected(missing):
             find_cosign(run.executor)

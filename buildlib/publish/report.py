@@ -21,7 +21,11 @@ def as_text(receipt: Receipt) -> str:
     if receipt.rehearsal:
         head.append(("test release", "every registry is on this machine"))
     gates = [
-        (record.gate, record.state, f"{record.seconds:.1f} s" if record.seconds else record.detail)
+        (
+            record.gate,
+            record.outcome,
+            f"{record.seconds:.1f} s" if record.seconds else record.detail,
+        )
         for record in receipt.gates
     ]
     parts = [

@@ -20,6 +20,9 @@ from buildlib.project import Project, load_project
 
 Make = Callable[..., Checkout]
 REGISTRIES = """\
+description = "d"
+licenses = "MIT"
+source = "https://example.org/thing"
 [registries.ghcr]
 repository = "ghcr.io/you/thing"
 username-env = "U"
@@ -90,11 +93,16 @@ def test_a_commit_with_a_release_tag_is_released_under_it(checkout: Checkout) ->
 
 
 def test_what_forbids_a_real_release_is_told_once(make_checkout: Make) -> None:
-    checkout = make_checkout("FROM alpine:3.22\n", REGISTRIES)
+    tables = REGISTRIES.partition("[registries")
+    checkout = make_checkout("FROM alpine:3.22\n", "".join(tables[1:]))
     _commit(checkout)
     told = json.loads(checkout.invoke("docker-rehearse", "--dry-run", "--json").stdout)["today"]
     loose = [line for line in told["refused"] if "base images are not pinned" in line]
     assert len(loose) == 1
+    labels = [line for line in told["refused"] if "no label for" in line]
+    assert [line.splitlines()[0] for line in labels] == [
+        "the image has no label for: description, licenses, source"
+    ]
     bare = make_checkout("FROM scratch\n", folder="bare")
     _commit(bare)
     told = json.loads(bare.invoke("docker-rehearse", "--dry-run", "--json").stdout)["today"]

@@ -126,10 +126,13 @@ def test_tools_that_are_missing_are_reported_together_and_before_there_is_an_arc
     found = missing_tools(GATES, subject)
     assert [error.what.partition(" not found")[0] for error in found] == [
         "hadolint",
+        "the image has no label for: description, licenses, source",
         "grype and trivy",
         "syft",
     ]
-    assert {error.exit_code for error in found} == {3}
+    assert [error.exit_code for error in found] == [3, 7, 3, 3]
+    rehearsal = missing_tools(GATES, replace(subject, release=False))
+    assert [error.exit_code for error in rehearsal] == [3, 3, 3]
     assert missing_tools(("smoke", "size"), subject) == []
 
 
@@ -168,7 +171,7 @@ def test_tools_that_are_here_are_not_missed(tmp_path: Path) -> None:
         ("grype",): Completed(code=0, stdout='{"version": "1"}'),
     }
     subject, _ = _subject(tmp_path, FakeExecutor(tools))
-    assert missing_tools(GATES, subject) == []
+    assert missing_tools(GATES, replace(subject, release=False)) == []
 
 
 def test_a_file_that_the_scanner_is_to_read_is_missed_as_well(tmp_path: Path) -> None:
