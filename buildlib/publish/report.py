@@ -52,6 +52,8 @@ def _registries(receipt: Receipt) -> str:
     held = [
         f"{record.repository}:{tag} is not moved: {reason}"
         for record in receipt.targets.values()
+        # Without a tag nothing was to move.
+        if record.tags
         for tag, reason in record.held_back.items()
     ]
     return "\n".join([table(rows, head=True), *held])
