@@ -315,7 +315,6 @@ def publish(
         _print_plan(run, planner.project, plan, as_json=options.as_json)
         return
     kept = kept_receipt(plan, options)
-    before = begun_from(plan, options, kept)
     project = planner.project
     repositories = {one.registry.name: one.repository for one in opened}
     context = PublishContext(
@@ -334,7 +333,7 @@ def publish(
         discarded=options.discard_claims,
         reached=reached,
     )
-    flow = PublishFlow(plan, context, before, kept)
+    flow = PublishFlow(plan, context, begun_from(plan, options, kept), kept)
     try:
         flow.run()
     except BuildlibError as error:
