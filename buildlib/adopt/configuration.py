@@ -32,10 +32,16 @@ from buildlib.streams import printable
 _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
 # A host that there is not, until the user says which.
 _REGISTRY: Final = "registry.example"
-# Labels that only the user knows.
-_LABELS: Final = ("description", "licenses")
 # What the images of a repository have in common.
 _SHARED: Final = ("builder", "builders", "platforms")
+# Labels that only the user knows.
+_LABELS: Final = ("description", "licenses")
+_SIGNING: Final = """\
+# What docker-publish signs with, and what counts as signed:
+# [sign]
+# key = "cosign.key"
+# [verify]
+# key = "cosign.pub\""""
 
 
 class Package(NamedTuple):
@@ -254,7 +260,7 @@ def configuration_text(
         head += [f' {key} = "…"' for key in wanted]
     tail: list[str] = []
     if len(images) == 1:
-        tail = "\n\n".join(_hints(settings, images[0].facts)).splitlines()
+        tail = "\n\n".join((*_hints(settings, images[0].facts), _SIGNING)).splitlines()
     return toml_text(nested(settings), head, tail)
 
 
