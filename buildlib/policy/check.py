@@ -17,7 +17,7 @@ from buildlib.findings.finding import Finding
 from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
 from buildlib.findings.suppressions import apply, is_active
 from buildlib.image.archive import Archive, Image
-from buildlib.image.labels import OCI, stand_ins_of
+from buildlib.image.labels import CREATED_LABEL, OCI, REVISION_LABEL, VERSION_LABEL, stand_ins_of
 from buildlib.image.platform import is_platform
 from buildlib.policy.build_checks import NoBuildChecksError, plan_checks, run_checks
 from buildlib.policy.dockerfile_checks import (
@@ -166,6 +166,8 @@ def check_labels(project: Project, today: date) -> None:
     policy, build_args = config.image_policy(), dict(plan.build_args)
     known = {name: value for name, value in build_args.items() if value is not None}
     given = {name for name, _ in plan.labels} | dockerfile.labels(plan.target, known)
+    # The commit gives these, and whether there is one is checked elsewhere.
+    given |= {VERSION_LABEL, REVISION_LABEL, CREATED_LABEL}
     found = [Finding(rule="complete-labels", path=name) for name in policy.labels]
     kept = apply(policy.ignore, (one for one in found if one.path not in given), today).kept
     # Another image of the repository hands its labels on.

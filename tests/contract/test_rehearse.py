@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from conftest import Checkout, git
@@ -17,6 +19,7 @@ from buildlib.config.load import load_config
 from buildlib.git.clone import add_untracked, clone_commit
 from buildlib.git.facts import GitFacts, read_changes
 from buildlib.project import Project, load_project
+from buildlib.publish.receipt import PASSED, GateRecord, Receipt
 
 Make = Callable[..., Checkout]
 REGISTRIES = """\
@@ -213,3 +216,17 @@ def test_the_copy_is_its_own_project_for_every_command(checkout: Checkout) -> No
     assert copy.console is run.console
     for config in (copy.config(), copy.project().config):
         assert {one.host for one in config.registries} == {"h:1", "h:2"}
+
+
+def test_what_only_a_real_release_refuses_is_listed_once() -> None:
+    named = "the image has no label for: licenses\n  why"
+    today = rehearse.Today(version="1", tag="", tags={}, refused=(named,))
+    label = "org.opencontainers.image.licenses"
+    late = [
+        {"rule": "complete-labels", "path": label, "message": f"the label {label} is missing"},
+        {"rule": "exec-healthcheck", "path": "", "message": "HEALTHCHECK runs in a shell"},
+    ]
+    gate = GateRecord(gate="policy", state=PASSED, figures={"refused in a release": late})
+    receipt = SimpleNamespace(gates=[gate, GateRecord(gate="size", state=PASSED)])
+    found = today.with_late(cast("Receipt", receipt))
+    assert found.refused == (named, "exec-healthcheck: HEALTHCHECK runs in a shell")
