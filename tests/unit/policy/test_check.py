@@ -752,6 +752,7 @@ def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) ->
         # The builder could read it all the same.
         ("hadolint/DL1000", Level.WARNING, "Dockerfile:4"),
     ]
+    assert found[2].message == "hadolint can't read this, and checked nothing: unexpected '<'"
     assert "--config" not in executor.asked[0]
     (tmp_path / ".hadolint.yaml").write_text("", encoding="utf-8")
     list(run_hadolint(executor, tmp_path / "Dockerfile", tmp_path))
