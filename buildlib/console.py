@@ -123,7 +123,7 @@ class Console:
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
         self._verbose = verbose
-        self._warned: set[str] = set()
+        self._said: set[str] = set()
         self._repeating = False
         self.answered, self._heading = False, heading
         # One that can be redrawn, and that nobody reads line by line.
@@ -205,9 +205,9 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say what the user should know."""
-        if self._repeating and text in self._warned:
+        if self._repeating and text in self._said:
             return
-        self._warned.add(text)
+        self._said.add(text)
         if self.reads_commands:
             self._command("warning", text)
         else:
