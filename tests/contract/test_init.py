@@ -591,7 +591,7 @@ def test_dockerfiles_that_nothing_builds_are_left_out_if_another_is_built(make: 
 def test_an_image_of_files_alone_is_not_run(make: Make) -> None:
     shop = make("FROM scratch\nCOPY a /\n")
     done = shop.init("--yes")
-    assert done.stdout.endswith("\nnext:\n  invoke docker-build\n  invoke docker-smoke\n")
+    assert "\nnext:\n  invoke docker-build\n  invoke docker-smoke\n" in done.stdout
     # There is neither hadolint nor a scanner here.
     assert 'gates = ["smoke", "policy", "size"]' in done.stdout
     assert 'rule = "hadolint"' in done.stdout
