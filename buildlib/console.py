@@ -123,6 +123,8 @@ class Console:
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
         self._verbose = verbose
+        self._said: set[str] = set()
+        self._repeating = False
         self.answered, self._heading = False, heading
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
@@ -203,6 +205,9 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say what the user should know."""
+        if self._repeating and text in self._said:
+            return
+        self._said.add(text)
         if self.reads_commands:
             self._command("warning", text)
         else:
@@ -231,12 +236,23 @@ class Console:
             line: for a shell.
             short: the part that is shown unless verbose; empty: all of it.
         """
+        if self._repeating and not self._verbose:
+            return
         text = f"$ {redact(line if self._verbose else short or line)}"
         columns = 0 if self._verbose or self.reads_commands else self._room
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
             text = first[: max(columns - len(_WHOLE), _SHORTEST)] + _WHOLE
         self.note(self.style(text, "dim"))
+
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Do not print again what runs in the block, and its warnings: it has run before."""
+        before, self._repeating = self._repeating, True
+        try:
+            yield
+        finally:
+            self._repeating = before
 
     def pass_on(self, line: str) -> None:
         """Show a line of another program whose output the user asked for, quiet or not."""

@@ -46,9 +46,10 @@ class BuildlibError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return all parts as sentences on one line each."""
+        """Return all parts as sentences on one line each, those after the first one indented."""
         parts = (self.what, self.why, self.hint)
-        return "\n  ".join(part for part in parts if part)
+        first, *others = "\n".join(part for part in parts if part).split("\n")
+        return "\n".join([first, *(one if one[:2] == "  " else f"  {one}" for one in others)])
 
     def as_dict(self) -> dict[str, Any]:
         """Return every part, ready for JSON."""

@@ -3,6 +3,7 @@
 #
 #   scripts/bootstrap.sh invoke docker-build     build the image
 #   scripts/bootstrap.sh nox                     run what CI runs
+#   ../buildlib/scripts/bootstrap.sh bash        a shell for another repository: buildlib and invoke
 #   scripts/bootstrap.sh --check                 only print what is installed and what is missing
 #   scripts/bootstrap.sh --install-engine CMD    install the engine with sudo if you are not root
 #   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
@@ -117,6 +118,7 @@ prepare() {
         flock -n 9 || { say "waiting for another bootstrap"; flock 9; }
     fi
     venv_ready || make_venv
+    link_library
     ensure_git
     ensure_engine
     ensure_emulation

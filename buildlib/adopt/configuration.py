@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +25,7 @@ from buildlib.adopt.translation import How, Translation
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
+from buildlib.image.labels import OCI
 from buildlib.image.reference import canonical, parse_reference
 from buildlib.streams import printable
 
@@ -32,6 +34,14 @@ _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io"
 _REGISTRY: Final = "registry.example"
 # What the images of a repository have in common.
 _SHARED: Final = ("builder", "builders", "platforms")
+# Labels that only the user knows.
+_LABELS: Final = ("description", "licenses")
+_SIGNING: Final = """\
+# What docker-publish signs with, and what counts as signed:
+# [sign]
+# key = "cosign.key"
+# [verify]
+# key = "cosign.pub\""""
 
 
 class Package(NamedTuple):
@@ -244,10 +254,20 @@ def configuration_text(
     head = [f":schema {package.schema}"] if package.schema else []
     if package.documentation:
         head.append(f" All keys: {package.documentation}/reference/configuration.md")
+    wanted = [key for key in _LABELS if any(map(partial(_lacks, key), images))]
+    if wanted:
+        head.append(" A release needs these, as labels of the image:")
+        head += [f' {key} = "…"' for key in wanted]
     tail: list[str] = []
     if len(images) == 1:
-        tail = "\n\n".join(_hints(settings, images[0].facts)).splitlines()
+        tail = "\n\n".join((*_hints(settings, images[0].facts), _SIGNING)).splitlines()
     return toml_text(nested(settings), head, tail)
+
+
+def _lacks(key: str, image: AdoptedImage) -> bool:
+    """Return whether a Dockerfile has no LABEL for a key."""
+    stages = image.facts.dockerfile.stages
+    return not any(f"{OCI}.{key}" in stage.labels for stage in stages)
 
 
 def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]:
@@ -256,7 +276,8 @@ def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]
     if "smoke" not in table:
         yield (
             "# What docker-smoke checks, and docker-run waits for:\n"
-            '# [smoke]\n# port = 8080\n# health-path = "/"\n# commands = [["--help"]]'
+            '# [smoke]\n# port = 8080\n# health-path = "/"\n# commands = [["--help"]]\n'
+            '# version-command = ["--version"]'
         )
     if not facts.uid and "run" not in table:
         yield (

@@ -51,7 +51,10 @@ _SIMPLE: Final[Mapping[str, tuple[str, str]]] = {
     "manifest annotate": ("docker-publish", "it builds one index with all platforms"),
     "manifest push": ("docker-publish", "it builds one index with all platforms"),
     "buildx imagetools create": ("docker-publish", "it gives the tags once the image is checked"),
-    "login": ("docker-login", "the credentials are those in the variables of [registries]"),
+    "login": (
+        "docker-login",
+        "username-env and password-env of [registries] name variables with them",
+    ),
     "pull": ("docker-build --pull", "the base images are pulled where they are newer"),
     "save": ("docker-build --output oci", "an OCI archive in dist"),
 }
@@ -65,6 +68,8 @@ _NOTHING: Final = {
     "network create": "docker-run makes a network where [run.services] needs one",
 }
 _HOSTS: Final = {"docker.io": "dockerhub", "ghcr.io": "ghcr", "quay.io": "quay"}
+# What many a registry is called in its domain.
+_ANY_HOST: Final = frozenset({"containers", "cr", "docker", "hub", "images", "registry"})
 _NODE: Final = {
     "driver-opt": "options",
     "platform": "platforms",
@@ -101,6 +106,7 @@ class _Translator:
         pushed = tuple(self._pushed())
         self._builds(pushed)
         self._registries(pushed)
+        self._logins()
         self._create()
         for line in self._lines:
             if id(line) not in self._rows:
@@ -199,10 +205,29 @@ class _Translator:
             table = self._of(self._images.get(short, "")).setdefault("registries", {})
             reference = parse_reference(canonical(name))
             host = reference.registry
-            key = _HOSTS.get(host, re.split(r"[.:]", host)[0])
+            key = _host_name(host)
             if all(one["repository"] != reference.name for one in table.values()):
                 key = key if key not in table else f"{key}-{len(table) + 1}"
                 table[key] = {"repository": reference.name}
+
+    def _logins(self) -> None:
+        """Name the variables with the credentials of each registry that a line signs in to."""
+        for line, command in self._found("login"):
+            word = "".join(command.words[:1])
+            host = word.removeprefix("https://").partition("/")[0] or "docker.io"
+            parts = []
+            for image in ("", *self._others):
+                for key, table in self._of(image).get("registries", {}).items():
+                    if parse_reference(table["repository"]).registry == host:
+                        name = re.sub("[^A-Z0-9]", "_", key.upper())
+                        table["username-env"] = f"{name}_USERNAME"
+                        table["password-env"] = f"{name}_PASSWORD"
+                        what = f"set {name}_USERNAME and {name}_PASSWORD: [registries.{key}]"
+                        parts.append(Part(word or host, How.KEY, what))
+            row = self._row(line)
+            if parts:
+                given = (part for part in row.parts if part.text != word)
+                self._rows[id(line)] = replace(row, parts=(*dict.fromkeys(parts), *given))
 
     def _create(self) -> None:
         """Configure the builder that is created, where one is."""
@@ -299,6 +324,15 @@ class _Translator:
         what = f"--builder {name} of docker-build, or builder in the configuration"
         row = _all(line, command, "invoke docker-build --builder NAME", what)
         return replace(row, command=row.command.replace("NAME", facts.for_shell(name)))
+
+
+def _host_name(host: str) -> str:
+    """Return what a registry is called in the configuration: the part of its host that tells."""
+    labels = re.split(r"[.:]", host)
+    if host in _HOSTS or labels[0].isdecimal():
+        return _HOSTS.get(host, "main")
+    # The last is the top-level domain, or the port.
+    return next((one for one in labels[:-1] if one not in _ANY_HOST), labels[0])
 
 
 def _node(node: Settings, name: str, value: str, text: str) -> Part:

@@ -10,6 +10,7 @@ from typing import Final
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import normal_name
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
+from buildlib.config.variables import BASE_IMAGES
 from buildlib.docker.engine import emulation_problem
 from buildlib.errors import AuthorisationError, BuildlibError, EngineError, InputError, NodeError
 
@@ -120,7 +121,7 @@ def _base_problem(plan: BuildPlan, base: str, message: str) -> EngineError:
             f"a base image can't be pulled: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
-            "base-images",
+            f"base-images, here or in a file that {BASE_IMAGES} names",
         )
     return EngineError(
         f"a base image does not exist for the platform: {base}",

@@ -6,7 +6,7 @@ Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from buildlib.config.config import Config
 from buildlib.git.facts import without_credentials
@@ -45,16 +45,19 @@ def image_labels(
     base_digest: str = "",
     stand_ins: Iterable[str] = (),
     branch: str = "",
+    written: Container[str] = (),
 ) -> dict[str, str]:
     """Return the labels, sorted by name; empty ones are left out, configured ones win.
 
     Args:
-        config: gives title, description, licenses, source and own labels.
+        config: gives title, description, licenses, source and own labels; the title is otherwise
+            the image's name.
         version: gives version, revision and time.
         remote: the address of `origin`, for a source that is not configured.
         base_digest: what that is pinned to.
         stand_ins: references whose real image was replaced by a stand-in.
         branch: that HEAD is on, for labels that name it.
+        written: labels of the Dockerfile, which win over those that are not configured.
     """
     facts = {
         "version": version.value,
@@ -62,11 +65,19 @@ def image_labels(
         "created": version.created_text,
         "branch": branch,
     }
-    labels = {
+    derived = {
+        f"{OCI}.title": config.short_name,
+        f"{OCI}.source": web_address(remote),
+    }
+    configured = {
         f"{OCI}.title": config.title,
+        f"{OCI}.source": without_credentials(config.source),
+    }
+    labels = {
+        **{name: value for name, value in derived.items() if name not in written},
+        **{name: value for name, value in configured.items() if value},
         f"{OCI}.description": config.description,
         f"{OCI}.licenses": config.licenses,
-        f"{OCI}.source": without_credentials(config.source) or web_address(remote),
         VERSION_LABEL: version.value,
         REVISION_LABEL: version.revision,
         CREATED_LABEL: version.created_text,

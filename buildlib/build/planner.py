@@ -367,7 +367,8 @@ def make_build_plan(
     plan = _over_images(plan, project, request, handover, layouts)
     plan = _reading(plan, project, handover)
     base = _runtime_base(plan, dockerfile, known)
-    return _named(plan, project, request, _source_of(base, contexts))
+    written = dockerfile.labels(target, known)
+    return _named(plan, project, request, _source_of(base, contexts), written)
 
 
 def _with_options(
@@ -543,7 +544,9 @@ def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, s
     return "" if others else base
 
 
-def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
+def _named(
+    plan: BuildPlan, project: Project, request: BuildRequest, base: str, written: frozenset[str]
+) -> BuildPlan:
     """Return the plan with tags and labels; files and caches have neither."""
     tags = request.only_tags or local_tags(project.version, project.config)
     names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
@@ -566,6 +569,7 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         base_digest="" if base in plan.stand_ins else digest,
         stand_ins=plan.stand_ins,
         branch=project.facts["branch"],
+        written=written,
     )
     labels |= dict(map(pair, request.values("label")))
     several = plan.output == Output.OCI and len(plan.platforms) > 1

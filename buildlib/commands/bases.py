@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from buildlib.bases.check import BasesReport, BaseStatus, look_up, new_pins, not_asked
 from buildlib.bases.end_of_life import Lifetimes, read_lifetimes
@@ -24,12 +24,22 @@ from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.project import Project
 from buildlib.registry.open import open_registries
+from buildlib.retry import Patience
+
+# Where a placeholder is used, its registry is probably out of reach.
+_ONCE: Final = Patience(attempts=1, timeout=10.0)
 
 
 def _is_own(config: Config, base: Base) -> bool:
     """Return whether it is another image of the repository, which no registry has to have."""
     image = configured_base(config, base.reference)
     return bool(image and image.source.startswith(FROM_HERE))
+
+
+def _is_placeholder(config: Config, base: Base) -> bool:
+    """Return whether builds on this machine use a placeholder for a base image."""
+    image = configured_base(config, base.reference)
+    return bool(image and image.stand_in)
 
 
 def _asked(config: Config, base: Base) -> Reference:
@@ -56,8 +66,15 @@ def _look_up_all(
         Registry(name=base.reference, repository=one.name)
         for base, one in zip(bases, asked, strict=True)
     ]
-    opened = open_registries(places, run.env, run.executor, dry=run.dry)
-    for base, wanted, one in zip(bases, asked, opened, strict=True):
+    placeholders = [_is_placeholder(config, base) for base in bases]
+    opened = [
+        found
+        for place, placeholder in zip(places, placeholders, strict=True)
+        for found in open_registries(
+            *([place], run.env, run.executor, _ONCE if placeholder else None), dry=run.dry
+        )
+    ]
+    for base, wanted, one, placeholder in zip(bases, asked, opened, placeholders, strict=True):
         try:
             with run.console.running(f"looking up {base.reference}"):
                 status = look_up(
@@ -69,6 +86,11 @@ def _look_up_all(
                     today=run.today(),
                 )
         except BuildlibError as error:
+            if placeholder:
+                error.hint = (
+                    f"{base.reference} is a placeholder on this machine, and a test release does "
+                    f"not need it pinned: pin it where {one.registry.host} answers"
+                )
             problems[error.what] = error
             status = not_asked(base, lifetimes, run.today())
         found.append(status)

@@ -68,15 +68,23 @@ def init(run: Edge, options: InitOptions) -> None:
     ready = written or not found.changes
     diagnosis = _diagnosis(run) if ready and not run.dry else None
     following = _following(found, options.program)
+    program = following[0].partition(" ")[0]
+    release = [f"{program} {one}" for one in ("docker-rehearse", "doctor --for publish")]
     if options.as_json:
         groups = diagnosis.as_dict()["groups"] if diagnosis else {}
-        answer: dict[str, Any] = {"written": written, "doctor": groups, "next": following}
+        answer: dict[str, Any] = {
+            "written": written,
+            "doctor": groups,
+            "next": [*following, *release],
+        }
         run.console.answer(to_json({**found.as_dict(), **answer}))
         return
     if diagnosis:
         run.console.answer(short_diagnosis(diagnosis, options.program))
     if ready and not run.dry:
         run.console.answer("\n".join(["", "next:", *(f"  {line}" for line in following)]))
+        lines = ["", "before a first release:", *(f"  {line}" for line in release)]
+        run.console.answer("\n".join(lines))
 
 
 def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:

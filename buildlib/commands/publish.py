@@ -28,7 +28,9 @@ from buildlib.errors import (
     BuildlibError,
     CancelledError,
     EngineError,
+    GateError,
     InputError,
+    ProblemsError,
     collected,
     raise_problems,
 )
@@ -51,7 +53,7 @@ from buildlib.publish.plan import (
     plan_target,
 )
 from buildlib.publish.publisher import TASK, PublishContext, PublishFlow
-from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt, skipped_in
+from buildlib.publish.receipt import FAILED, NAME, Receipt, find_receipt, read_receipt, skipped_in
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
 from buildlib.publish.tagger import TagPolicy
@@ -210,7 +212,8 @@ class PublishPlanner:
         gates = [gate for gate in config.publishing().gates if gate not in skipped]
         if run.dry:
             return signing_problems(config, gates) if SIGN not in skipped else []
-        found = missing_tools(gates, gate_subject(run, self.project, Path(), release=True))
+        release = not are_local(self.registries)
+        found = missing_tools(gates, gate_subject(run, self.project, Path(), release=release))
         with collected(found):
             _engine(run)
         if SIGN not in skipped:
@@ -312,7 +315,6 @@ def publish(
         _print_plan(run, planner.project, plan, as_json=options.as_json)
         return
     kept = kept_receipt(plan, options)
-    before = begun_from(plan, options, kept)
     project = planner.project
     repositories = {one.registry.name: one.repository for one in opened}
     context = PublishContext(
@@ -331,9 +333,13 @@ def publish(
         discarded=options.discard_claims,
         reached=reached,
     )
-    flow = PublishFlow(plan, context, before, kept)
+    flow = PublishFlow(plan, context, begun_from(plan, options, kept), kept)
     try:
         flow.run()
+    except BuildlibError as error:
+        if show is None:
+            add_next_steps(error, plan, flow.receipt if flow.begun else None)
+        raise
     finally:
         receipt = flow.receipt
         if flow.begun and not receipt.finished:
@@ -356,6 +362,25 @@ def _hand_on(run: Edge, image: str, receipt: Receipt) -> None:
     tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
     version, digest = receipt.version, receipt.digest
     write_outputs(run.env, image=image, version=version, digest=digest, tags=tags)
+
+
+def add_next_steps(error: BuildlibError, plan: PublishPlan, receipt: Receipt | None) -> None:
+    """Let the last error of a release that its gates refused say how to go on.
+
+    Args:
+        error: why it failed.
+        plan: of the publication.
+        receipt: how far it came; None: it was refused before the build.
+    """
+    problems = error.problems if isinstance(error, ProblemsError) else (error,)
+    refused = receipt is None or any(record.state == FAILED for record in receipt.gates)
+    if not (plan.mode is Mode.RELEASE and refused and isinstance(problems[-1], GateError)):
+        return
+    follows = (
+        f"nothing was published: commit what fixes it, then {PROGRAM} tag patch --push, and "
+        f"{PROGRAM} {TASK}"
+    )
+    problems[-1].hint = "\n".join(filter(None, (problems[-1].hint, follows)))
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt, archive: Path) -> None:
@@ -393,7 +418,8 @@ def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool
     if plan.signs:
         raise_problems(signing_problems(project.config, plan.gates))
     run.console.answer(to_json(as_dict(plan, root)) if as_json else as_script(plan, root))
-    missing = missing_tools(plan.gates, gate_subject(run, project, plan.archive, release=True))
+    subject = gate_subject(run, project, plan.archive, release=not plan.rehearsal)
+    missing = missing_tools(plan.gates, subject)
     if plan.signs:
         with collected(missing):
             find_cosign(run.executor)

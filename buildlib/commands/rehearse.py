@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +17,7 @@ from buildlib.commands.publish import PublishOptions, gate_subject, publish
 from buildlib.commands.session import Chosen, Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
-from buildlib.config.publish import SIGN
+from buildlib.config.publish import POLICY, SIGN
 from buildlib.config.records import Records
 from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
@@ -34,9 +35,11 @@ from buildlib.executor import PlumbumExecutor
 from buildlib.git.clone import add_untracked, clone_commands, clone_commit
 from buildlib.git.command import Ahead
 from buildlib.git.facts import Changes, GitFacts, NoGit
+from buildlib.image.labels import OCI
+from buildlib.policy.check import check_labels
 from buildlib.program import PROGRAM
 from buildlib.project import Project
-from buildlib.publish.gates import missing_tools
+from buildlib.publish.gates import late_findings, missing_tools
 from buildlib.publish.plan import (
     Skip,
     left_out,
@@ -48,7 +51,7 @@ from buildlib.publish.receipt import Receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import signing_problems
 from buildlib.registry.local import NAMES, Program, find_program, local_registry
-from buildlib.registry.open import chosen_registries
+from buildlib.registry.open import are_local, chosen_registries
 from buildlib.shell import shell_line
 from buildlib.sign.cosign import reason
 from buildlib.sign.signer import find_cosign
@@ -89,6 +92,17 @@ class Today(NamedTuple):
     tag: str
     tags: Mapping[str, Sequence[str]]
     refused: tuple[str, ...]
+
+    def with_late(self, receipt: Receipt) -> Today:
+        """Return it with what the policy found that only a real release refuses."""
+        late = [one for record in receipt.gates for one in late_findings(record)]
+        known = "\n".join(self.refused)
+        found = [
+            f"{one['rule']}: {one['message']}"
+            for one in late
+            if not one["path"] or one["path"].removeprefix(f"{OCI}.") not in known
+        ]
+        return self._replace(refused=(*self.refused, *found))
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -153,13 +167,15 @@ def rehearse(run: Edge, options: TestReleaseOptions) -> None:
         raise no_git_problem(git)
     skips = parse_skips(options.skips, _REASON if options.skips else "")
     tag = _tag(project, git, options.tag)
-    today = release_today(project, git, tag)
+    today = release_today(project, git, tag, run.today())
     if run.dry:
         _show_plan(run, git, today, as_json=options.as_json)
         return
     program = _programs(run, project, skips)
     with passing_folder(_KIND) as folder:
         receipt = _release(run, options, _Test(project, git, tag, program, folder))
+    if not are_local(project.config.registries):
+        today = today.with_late(receipt)
     if options.as_json:
         run.console.answer(to_json({"receipt": receipt.as_dict(), "today": today.as_dict()}))
     else:
@@ -288,12 +304,13 @@ def _tag(project: Project, git: GitFacts, text: str) -> str:
     return wanted_tag(project, text or Increment.MINOR)
 
 
-def release_today(project: Project, git: GitFacts, tag: str) -> Today:
+def release_today(project: Project, git: GitFacts, tag: str, today: date) -> Today:
     """Return what a release of HEAD would be with the real configuration; no registry is asked.
 
     Args:
         project: on its work tree.
         tag: that would be made for it; empty: HEAD has one.
+        today: in UTC, for what the policy ignores until a day.
     """
     tagged, config = _tagged(project, git, tag), project.config
     problems = release_problems(project, tag) if tag else [*change_problems(changes_of(project))]
@@ -308,6 +325,9 @@ def release_today(project: Project, git: GitFacts, tag: str) -> Today:
         )
     except BuildlibError as error:
         problems += error.problems if isinstance(error, ProblemsError) else [error]
+    if POLICY in publishing.gates and not are_local(config.registries):
+        with collected(problems):
+            check_labels(tagged, today)
     if publishing.sign:
         problems += signing_problems(config, publishing.gates)
     return Today(

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from buildlib.build.checkout import changes_of
 from buildlib.commands.session import Edge
+from buildlib.config.publish import POLICY
 from buildlib.config.tables import Registry
-from buildlib.errors import BuildlibError, InputError, raise_problems
+from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.git.history import (
     Lineage,
@@ -19,9 +20,11 @@ from buildlib.git.history import (
     run_commands,
     tag_commands,
 )
+from buildlib.policy.check import check_labels
 from buildlib.project import Project
 from buildlib.publish.plan import release_build, unpinned_bases
 from buildlib.publish.signing import tracked_key
+from buildlib.registry.open import are_local
 from buildlib.shell import shell_line
 from buildlib.text import to_json
 from buildlib.versioning.explain import explain
@@ -202,6 +205,7 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
             InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")
         )
     raise_problems(problems)
+    _warn_of_labels(run, project)
     version = project.version
     if what in set(Increment) and version.tag and not (version.distance or version.prerelease):
         run.console.warn(f"HEAD is {version.tag} already: two releases of one commit")
@@ -218,6 +222,18 @@ def _base_problems(project: Project) -> list[BuildlibError]:
         return []
     loose = unpinned_bases(release_build(project, project.dockerfile()), config.registries)
     return [*loose, *filter(None, [tracked_key(config)])]
+
+
+def _warn_of_labels(run: Edge, project: Project) -> None:
+    """Warn of labels that the policy will miss in a release of the tag."""
+    config = project.config
+    public = config.registries and not are_local(config.registries)
+    if not public or POLICY not in config.publishing().gates:
+        return
+    try:
+        check_labels(project, run.today())
+    except GateError as error:
+        run.console.warn(str(error))
 
 
 def _run(run: Edge, project: Project, commands: list[tuple[str, ...]]) -> None:

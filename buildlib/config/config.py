@@ -112,7 +112,7 @@ class Config:
     registries: tuple[Registry, ...] = setting(
         config_tables.REGISTRIES, "where releases are published", default=()
     )
-    title: str = setting(TEXT, "OCI label title", default="")
+    title: str = setting(TEXT, "OCI label title; left out: the image's name", default="")
     description: str = setting(TEXT, "OCI label description", default="")
     licenses: str = setting(TEXT, "OCI label licenses, an SPDX expression", default="")
     source: str = setting(TEXT, "OCI label source; left out: the address of origin", default="")

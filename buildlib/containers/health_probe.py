@@ -9,12 +9,15 @@ from typing import Any, Final
 from buildlib.containers.health import Health
 from buildlib.containers.inspect import health_log
 from buildlib.containers.port import NoWayError, Reach
+from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.runtime_config import health_command
 
 # One that runs that long did not end at once.
 _STEADY: Final = 1.0
 _PAUSE: Final = 0.03
+# An answer that takes longer says something about the server.
+_WORTH: Final = 1.0
 # Asking docker takes longer than asking the server, so it is done now and then.
 _POLLS_PER_LOOK: Final = 10
 
@@ -70,6 +73,8 @@ class Probe:
         self._health, self._reach = health, reach
         self._execute, self._describe = execute, describe
         self._started, self._lenient = time.monotonic(), lenient
+        # What was wrong when it answered last.
+        self._seen = ""
         # How it was asked, where not as configured.
         self.way = ""
 
@@ -87,11 +92,19 @@ class Probe:
             "running": self._steady,
         }
         try:
-            return ask[self._health.kind]()
+            self._seen = ask[self._health.kind]()
         except NoWayError as error:
             return self._otherwise(error)
+        except (TimeoutError, TimedOutError) as error:
+            if self._seen:
+                # The last question has only the time that is left.
+                return self._seen if left < _WORTH else f"{self._seen}; then {error}"
+            if isinstance(error, TimedOutError):
+                raise
+            return str(error)
         except OSError as error:
             return str(error)
+        return self._seen
 
     def _by_http(self, left: float) -> str:
         answer = self._reach.ask(self._health.path, timeout=left)

@@ -58,7 +58,7 @@ PREDEFINED = _PLATFORM_ARGS | {
     "SOURCE_DATE_EPOCH",
 }
 
-_READ = frozenset({"ADD", "ARG", "COPY", "ENV", "FROM", "RUN"})
+_READ = frozenset({"ADD", "ARG", "COPY", "ENV", "FROM", "LABEL", "RUN"})
 _BYTE_ORDER_MARK = "\ufeff"
 _NAMED = re.compile(r"\$\{?(\w+)")
 # What Go's Atoi takes.
@@ -119,7 +119,7 @@ class Stage:
         uses: the stages, images or contexts that COPY and RUN take files from.
         lines: the numbers of its first line and of the one after its last, from 0.
         variable_sources: those of the sources that have variables.
-        env: the names that its ENVs set.
+        env, labels: the names that its ENVs and LABELs set.
     """
 
     base: str
@@ -131,6 +131,7 @@ class Stage:
     lines: tuple[int, int] = (0, 0)
     variable_sources: tuple[VariableSource, ...] = ()
     env: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +200,12 @@ class Dockerfile:
         stage = self.stage(target)
         base = self.base_of(stage, build_args) if stage else ""
         return "" if base == "scratch" or "$" in base else base
+
+    def labels(self, target: str, build_args: Mapping[str, str]) -> frozenset[str]:
+        """Return the names of the labels that the target's LABELs set."""
+        stage = self.stage(target)
+        lineage = self.lineage(stage, build_args) if stage else ()
+        return frozenset(name for one in lineage for name in one.labels)
 
     def filled(
         self,
@@ -459,11 +466,13 @@ def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
     return tuple((name, default if equals else None) for name, equals, default in parts)
 
 
-def _env_names(rest: str) -> frozenset[str]:
-    """Return the names of an ENV: `NAME=value …`, or `NAME value` as it was once written."""
+def _set_names(rest: str) -> frozenset[str]:
+    """Return the names of an ENV or LABEL: `NAME=value …`, or the old form `NAME value`."""
     words = WORD.findall(rest)
     several = bool(words) and "=" in words[0]
-    return frozenset(word.partition("=")[0] for word in (words if several else words[:1]))
+    return frozenset(
+        word.partition("=")[0].strip("\"'") for word in (words if several else words[:1])
+    )
 
 
 def parse_dockerfile(text: str) -> Dockerfile:
@@ -492,7 +501,9 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 global_args += _pairs(WORD.findall(rest))
                 global_lines += tuple(range(*lines))
         elif name == "ENV" and stages:
-            stages[-1] = replace(stages[-1], env=stages[-1].env | _env_names(rest))
+            stages[-1] = replace(stages[-1], env=stages[-1].env | _set_names(rest))
+        elif name == "LABEL" and stages:
+            stages[-1] = replace(stages[-1], labels=stages[-1].labels | _set_names(rest))
         elif stages:
             last = stages[-1]
             uses = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import date
 from typing import Final
 
 from buildlib.build.plan import BuildPlan
@@ -16,9 +17,11 @@ from buildlib.doctor.registries import repository_of
 from buildlib.errors import BuildlibError, InputError
 from buildlib.executor import Executor
 from buildlib.image.reference import parse_reference
+from buildlib.policy.check import check_labels
 from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.plan import base_problems
+from buildlib.registry.open import are_local
 
 _LAYOUT: Final = "oci-layout://"
 _LATEST: Final = "latest"
@@ -51,6 +54,18 @@ def _all_bases(project: Project, plan: BuildPlan) -> Iterator[tuple[str, Project
         image = configured_base(project.config, base)
         if image:
             yield from _all_bases(known[image.source.removeprefix(FROM_HERE)], below)
+
+
+def labels_of_release(project: Project, today: date) -> list[Check]:
+    """Return whether the image will have the labels that a release asks for."""
+    if are_local(project.config.registries):
+        return []
+
+    def ask() -> str:
+        check_labels(project, today)
+        return "complete"
+
+    return [asked("labels of a release", ask)]
 
 
 def for_release(project: Project) -> list[Check]:

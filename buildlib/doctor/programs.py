@@ -14,6 +14,7 @@ from buildlib.executor import Executor
 from buildlib.image.sbom import find_syft
 from buildlib.policy.check import find_linter
 from buildlib.policy.dockerfile_checks import find_hadolint
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.signing import check_signer, tracked_key
 from buildlib.registry.local import find_program
@@ -21,6 +22,7 @@ from buildlib.scan.check import find_scanner
 from buildlib.sign.signer import find_cosign
 
 _TIMEOUT: Final = 60.0
+_DATABASE: Final = f"{PROGRAM} doctor --for scan looks at its database"
 _OLDEST_COSIGN: Final = "2"
 
 
@@ -50,12 +52,18 @@ def linter(project: Project, executor: Executor, today: date) -> list[Check]:
     return [asked("hadolint", ask)]
 
 
-def scanner(config: Config, executor: Executor) -> list[Check]:
-    """Return which scanner the gate `scan` would start; its database is not looked at."""
+def scanner(config: Config, executor: Executor, *, network: bool) -> list[Check]:
+    """Return which scanner the gate `scan` would start.
+
+    Args:
+        config: names it.
+        executor: starts it.
+        network: it may get its database, if it has none.
+    """
 
     def ask() -> str:
-        found = find_scanner(config.scan_settings(), executor, config.root)
-        return f"{found}; its database is looked at by docker-scan"
+        found = find_scanner(config.scan_settings(), executor, config.root, database=network)
+        return f"{found}, with a database" if network else f"{found}; {_DATABASE}"
 
     return [asked("scanner", ask)]
 

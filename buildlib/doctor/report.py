@@ -189,6 +189,7 @@ def diagnose(
     config = project.config
     wanted = parts_of(group, config, skipped) if group else groups
     signs = config.publishing().sign and SIGN_GATE not in skipped
+    with_policy = POLICY in config.publishing().gates and POLICY not in skipped
     facts, problems = machine.inspect_machine(project.env, executor)
     ask: dict[str, Callable[[], list[Check]]] = {
         BUILD: lambda: [
@@ -198,7 +199,7 @@ def diagnose(
         RUN: lambda: machine.for_containers(project, executor, facts),
         POLICY: lambda: programs.linter(project, executor, today),
         SMOKE: list,
-        SCAN: lambda: programs.scanner(config, executor),
+        SCAN: lambda: programs.scanner(config, executor, network=bool(group)),
         SBOM: lambda: programs.syft(executor),
         SIGN: lambda: [
             *programs.cosign(executor),
@@ -206,6 +207,7 @@ def diagnose(
         ],
         PUBLISH: lambda: [
             *base_images.for_release(project),
+            *(base_images.labels_of_release(project, today) if with_policy else []),
             *registries.for_registries(config, project.env, executor, network=bool(group)),
         ],
         REHEARSE: lambda: [

@@ -41,6 +41,7 @@ _ALL: Final = (
         "the health check starts its program without a shell",
         "the image would need a shell for it, which hides how the program ended",
         f"{_DOCKERFILE}/#healthcheck",
+        of_release=True,
     ),
     Rule(
         "exec-entrypoint",

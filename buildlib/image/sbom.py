@@ -87,13 +87,19 @@ class SbomReport:
 
 
 def make_sboms(
-    archive: Archive, name: str, folder: Path, executor: Runner, *, allow_unknown: bool = False
+    archive: Archive,
+    name: str,
+    folder: Path,
+    executor: Runner,
+    *,
+    stem: str = "",
+    allow_unknown: bool = False,
 ) -> SbomReport:
     """Write the SBOMs of every platform's image.
 
     Args:
-        name: beginning of the files' names.
         folder: that they are written to; made where it is not there.
+        stem: beginning of the files' names; empty: the image's name.
         allow_unknown: an image with programs may be one in which no package is seen.
 
     Raises:
@@ -108,15 +114,15 @@ def make_sboms(
         raise InputError(f"can't write to {folder}", why=str(error)) from error
     sboms = []
     for image in archive.images():
-        sboms.append(_sbom(archive, image, name, folder, executor))
+        sboms.append(_sbom(archive, image, name, folder / (stem or name), executor))
         if not sboms[-1].packages:
             check_known(archive, image, "syft", allowed=allow_unknown)
     return SbomReport(sboms=tuple(sboms))
 
 
-def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
+def _sbom(archive: Archive, image: Image, name: str, stem: Path, executor: Runner) -> Sbom:
     slug = parse_platform(image.platform).slug
-    files = {form: folder / f"{name}-{slug}.{end}" for form, end in FORMATS.items()}
+    files = {form: stem.with_name(f"{stem.name}-{slug}.{end}") for form, end in FORMATS.items()}
     with passing_folder("sbom") as temporary:
         single = temporary / "image.tar"
         archive.write_image(image, single)

@@ -10,12 +10,14 @@ from buildlib.build.argv import check_line
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.build.preflight import secret_values
+from buildlib.dockerfile.instructions import read_instructions
+from buildlib.errors import GateError
 from buildlib.executor import Executor
 from buildlib.findings.finding import Finding
 from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
-from buildlib.findings.suppressions import is_active
+from buildlib.findings.suppressions import apply, is_active
 from buildlib.image.archive import Archive, Image
-from buildlib.image.labels import stand_ins_of
+from buildlib.image.labels import CREATED_LABEL, OCI, REVISION_LABEL, VERSION_LABEL, stand_ins_of
 from buildlib.image.platform import is_platform
 from buildlib.policy.build_checks import NoBuildChecksError, plan_checks, run_checks
 from buildlib.policy.dockerfile_checks import (
@@ -29,6 +31,16 @@ from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
 from buildlib.project import Project
 from buildlib.shell import shell_line
+
+# Labels that have a key of the configuration.
+_LABEL_KEYS = ("title", "description", "licenses", "source")
+# What hadolint and the frontend say of a command that is a line for a shell, and our rule for it.
+_OF_SHELL = frozenset({f"{HADOLINT}/DL3025", f"{BUILD_CHECK}/JSONArgsRecommended"})
+_SHELL_RULES = {
+    "HEALTHCHECK": "exec-healthcheck",
+    "CMD": "exec-entrypoint",
+    "ENTRYPOINT": "exec-entrypoint",
+}
 
 
 def check_policy(
@@ -72,6 +84,7 @@ def check_policy(
             seen=one.platform in dropped,
             labels=[name for name, _ in plan.labels],
         )
+    found = _once(found, project)
     report = make_report(
         image,
         tuple(one.platform for one in images),
@@ -106,6 +119,18 @@ def _sources(
     return found, left_out
 
 
+def _once(found: Sequence[Finding], project: Project) -> list[Finding]:
+    """Return the findings without what two tools say of the cause of one of ours."""
+    rules = {one.rule for one in found}
+    if rules.isdisjoint(_OF_SHELL) or rules.isdisjoint(_SHELL_RULES.values()):
+        return [*found]
+    text = project.dockerfile_path.read_text(encoding="utf-8", errors="replace")
+    # Of several in a stage the last one counts.
+    last = {one.name: one.line for one in read_instructions(text)}
+    lines = {last.get(name, 0) for name, rule in _SHELL_RULES.items() if rule in rules}
+    return [one for one in found if not (one.rule in _OF_SHELL and one.line in lines)]
+
+
 def policy_lines(project: Project, today: date) -> tuple[str, ...]:
     """Return the commands that `check_policy` runs, each as a line for a shell.
 
@@ -127,6 +152,35 @@ def _needs(tool: str, project: Project, today: date) -> bool:
     ignores = project.config.image_policy().ignore
     ignored = any(i.rule == tool and not i.path and is_active(i, today) for i in ignores)
     return not ignored and project.dockerfile_path.is_file()
+
+
+def check_labels(project: Project, today: date) -> None:
+    """Check that an image will have the labels that a release asks for; asked before a build.
+
+    Raises:
+        GateError: neither the configuration nor the Dockerfile sets one of them (exit 7).
+        InputError: the Dockerfile or the configuration is not usable (exit 2).
+    """
+    config, dockerfile = project.config, project.dockerfile()
+    plan = make_build_plan(project, BuildRequest(), dockerfile)
+    policy, build_args = config.image_policy(), dict(plan.build_args)
+    known = {name: value for name, value in build_args.items() if value is not None}
+    given = {name for name, _ in plan.labels} | dockerfile.labels(plan.target, known)
+    # The commit gives these, and whether there is one is checked elsewhere.
+    given |= {VERSION_LABEL, REVISION_LABEL, CREATED_LABEL}
+    found = [Finding(rule="complete-labels", path=name) for name in policy.labels]
+    kept = apply(policy.ignore, (one for one in found if one.path not in given), today).kept
+    # Another image of the repository hands its labels on.
+    if not kept or plan.below:
+        return
+    names = [one.path.removeprefix(f"{OCI}.") for one in kept]
+    keys = [name for name in names if name in _LABEL_KEYS]
+    place = f"set {' and '.join(keys)} in {config.file}, or with" if keys else "set them with"
+    raise GateError(
+        f"the image has no label for: {', '.join(names)}",
+        why="the rule complete-labels of the policy refuses a release without",
+        hint=f"{place} LABEL in the Dockerfile: LABEL {kept[0].path}=…",
+    )
 
 
 def find_linter(project: Project, executor: Executor, today: date) -> None:

@@ -17,6 +17,7 @@ from buildlib.program import PROGRAM, ways_to_get
 _CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
 # A file that hadolint could not read, and so did not check.
 _NOT_PARSED: Final = "DL1000"
+_UNREAD: Final = "hadolint can't read this, and checked nothing: "
 _ERRORS: Final = ("error", "warning")
 _TIMEOUT: Final = 60.0
 
@@ -76,7 +77,7 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
         yield Finding(
             rule=f"{HADOLINT}/{entry['code']}",
             level=Level.WARNING if mild else Level.ERROR,
-            message=str(entry["message"]),
+            message=f"{_UNREAD * (entry['code'] == _NOT_PARSED)}{entry['message']}",
             line=int(entry["line"]),
         )
 

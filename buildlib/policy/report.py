@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, ClassVar
 
@@ -28,6 +28,16 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
     tool: ClassVar[str] = "buildlib policy"
     platforms: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+
+    @property
+    def mild(self) -> tuple[Finding, ...]:
+        """Return what is worth a look, and fails nothing."""
+        return tuple(f for f in self.findings if f.level is Level.WARNING)
+
+    @property
+    def late(self) -> tuple[Finding, ...]:
+        """Return what fails nothing now, and would fail a release."""
+        return tuple(f for f in self.mild if rule_of(f.rule).of_release and not f.base)
 
     @property
     def notes(self) -> tuple[Finding, ...]:
@@ -70,13 +80,18 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
 
     def as_text(self) -> str:
         """Return a row for each finding, and one that counts."""
-        rows = [(str(f.level), f.rule, f.where, f.message) for f in self.findings]
-        rows += [
-            ("ignored", f.rule, f.where, f"{f.message} ({justification(ignore)})")
-            for f, ignore in self.ignored
+        told = [(f, str(f.level), f.message) for f in self.findings]
+        told += [(f, "ignored", f"{f.message} ({justification(one)})") for f, one in self.ignored]
+        # One row for what several platforms have in common.
+        platforms: dict[tuple[Finding, str, str], list[str]] = {}
+        for finding, level, message in told:
+            key = (replace(finding, platform=""), level, message)
+            platforms.setdefault(key, []).append(finding.platform)
+        rows = [
+            (level, one.rule, replace(one, platform=", ".join(seen)).where, message)
+            for (one, level, message), seen in platforms.items()
         ]
-        warnings = sum(f.level is Level.WARNING for f in self.findings)
-        found = [counted(len(self.errors), "error"), counted(warnings, "warning")]
+        found = [counted(len(self.errors), "error"), counted(len(self.mild), "warning")]
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
         counts += ", ".join([*found, f"{len(self.ignored)} ignored"])
         return "\n".join([*([table(rows), ""] if rows else []), counts, *self.left_out])

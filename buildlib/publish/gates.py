@@ -23,16 +23,24 @@ from buildlib.containers.runner import Engine
 from buildlib.diff.check import DiffRequest, Subject, diff_images, scanning
 from buildlib.diff.rules import broken_rules
 from buildlib.docker.endpoint import EngineKind
-from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    GateError,
+    ProblemsError,
+    ToolError,
+    collected,
+    raise_problems,
+)
 from buildlib.executor import Executor
 from buildlib.findings.report import Report, warn
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
-from buildlib.policy.check import check_policy, find_linter
+from buildlib.policy.check import check_labels, check_policy, find_linter
 from buildlib.project import Project
-from buildlib.publish.receipt import FAILED, PASSED, GateRecord, inside
+from buildlib.publish.receipt import FAILED, PASSED, WARNINGS, GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.scan.check import check_scan, find_scanner
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
@@ -40,6 +48,9 @@ from buildlib.tempfiles import system_problem
 
 # A figure of smoke that the policy goes by.
 _DROPPED: Final = "drops root"
+# What of the policy would fail a real release, and how each is kept.
+_LATE: Final = "refused in a release"
+_FIELDS: Final = ("rule", "path", "message")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,13 +128,15 @@ def _policy(subject: GateSubject, archive: Archive) -> Figures:
         today=subject.today,
         dropped=subject.dropped,
     )
-    if report.problems():
+    if report.errors or report.mild:
         subject.console.note_report(report.as_text())
     _pass(report, subject.console)
     for note in (*(f"{one.where}: {one.message}" for one in report.notes), *report.left_out):
         subject.console.note(note)
-    warnings = len(report.findings) - len(report.notes)
-    figures: Figures = {"warnings": warnings, "ignored": len(report.ignored)}
+    figures: Figures = {WARNINGS: len(report.mild), "ignored": len(report.ignored)}
+    if report.late:
+        late = {(one.rule, one.path, one.message) for one in report.late}
+        figures[_LATE] = [dict(zip(_FIELDS, one, strict=True)) for one in sorted(late)]
     return figures | ({"left out": list(report.left_out)} if report.left_out else {})
 
 
@@ -178,6 +191,7 @@ def _sbom(subject: GateSubject, archive: Archive) -> Figures:
         subject.name,
         subject.archive.parent,
         subject.executor,
+        stem=subject.archive.name.removesuffix(".oci.tar"),
         allow_unknown=config.scan_settings().allow_unknown,
     )
     _pass(report, subject.console)
@@ -262,6 +276,25 @@ def _is_here(subject: GateSubject) -> bool:
         return False
 
 
+def _find_policy(subject: GateSubject) -> None:
+    problems: list[BuildlibError] = []
+    with collected(problems):
+        find_linter(subject.project, subject.executor, subject.today)
+    if subject.release:
+        with collected(problems):
+            check_labels(subject.project, subject.today)
+    raise_problems(problems)
+
+
+def _find_scan(subject: GateSubject) -> None:
+    config = subject.project.config
+    try:
+        find_scanner(config.scan_settings(), subject.executor, config.root)
+    except ToolError as error:
+        error.hint += f'; or leave the gate out: --skip-gate {SCAN} --reason "…"'
+        raise
+
+
 def _find_diff_scanner(subject: GateSubject) -> None:
     config = subject.project.config
     if NEW_HIGH_FINDING in config.diff_settings().fail_on:
@@ -271,10 +304,8 @@ def _find_diff_scanner(subject: GateSubject) -> None:
 _TOOLS: Final[Mapping[str, Callable[[GateSubject], object]]] = {
     SMOKE: _find_sources,
     SIZE: _record,
-    POLICY: lambda subject: find_linter(subject.project, subject.executor, subject.today),
-    SCAN: lambda subject: find_scanner(
-        subject.project.config.scan_settings(), subject.executor, subject.project.config.root
-    ),
+    POLICY: _find_policy,
+    SCAN: _find_scan,
     SBOM: lambda subject: find_syft(subject.executor),
     DIFF: _find_diff_scanner,
 }
@@ -296,13 +327,18 @@ def missing_tools(gates: Iterable[str], subject: GateSubject) -> list[BuildlibEr
         try:
             answer.get()
         except BuildlibError as error:
-            problems.append(error)
+            problems += error.problems if isinstance(error, ProblemsError) else (error,)
     return problems
 
 
 def dropped(record: GateRecord) -> tuple[str, ...]:
     """Return the platforms on which smoke saw a start as root become the configured user."""
     return tuple(record.figures.get(_DROPPED, ()))
+
+
+def late_findings(record: GateRecord) -> list[dict[str, str]]:
+    """Return what of the policy would fail a real release: rule, path and message of each."""
+    return list(record.figures.get(_LATE, ()))
 
 
 def _run_gate(gate: str, subject: GateSubject) -> GateOutcome:
@@ -317,10 +353,12 @@ def _run_gate(gate: str, subject: GateSubject) -> GateOutcome:
         error = caught if isinstance(caught, BuildlibError) else system_problem(caught)
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
+        subject.console.note(f"{seconds:7.1f} s gate {gate} failed")
         return GateOutcome(record, error)
     seconds = time.monotonic() - started
-    subject.console.note(f"{seconds:7.1f} s gate {gate} passed")
-    return GateOutcome(GateRecord(gate=gate, state=PASSED, seconds=seconds, figures=figures))
+    record = GateRecord(gate=gate, state=PASSED, seconds=seconds, figures=figures)
+    subject.console.note(f"{seconds:7.1f} s gate {gate} {record.outcome}")
+    return GateOutcome(record)
 
 
 def run_gates(

@@ -222,7 +222,8 @@ def _build_again(
             # The mode without build args.
             provenance="mode=min",
         )
-        build_image(project, request, executor, console)
+        with console.repeating():
+            build_image(project, request, executor, console)
         with open_archive(path) as archive:
             return dict(_statements(archive))
 

@@ -26,7 +26,7 @@ from buildlib.build.argv import buildx_argv
 from buildlib.build.plan import BuildPlan
 from buildlib.config.config import Config
 from buildlib.errors import InputError
-from buildlib.files import write_file
+from buildlib.files import counted, write_file
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import legal_part
 from buildlib.image.sbom import subject_of
@@ -41,6 +41,8 @@ NAME: Final = "receipt.json"
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 LEFT_OUT: Final = "left out"
+# The figure of a gate that counts its warnings.
+WARNINGS: Final = "warnings"
 # The SBOMs: cosign's name of the type, and the end of the file's name.
 SBOM_FILES: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
 # BuildKit's provenance: the URI of the type, and cosign's name of it.
@@ -59,6 +61,12 @@ class GateRecord:
     seconds: float = 0.0
     detail: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> str:
+        """Return its state, and how many warnings there were."""
+        warnings = self.figures.get(WARNINGS)
+        return f"{self.state}, {counted(warnings, 'warning')}" if warnings else self.state
 
 
 @dataclass(kw_only=True)

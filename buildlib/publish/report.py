@@ -21,7 +21,11 @@ def as_text(receipt: Receipt) -> str:
     if receipt.rehearsal:
         head.append(("test release", "every registry is on this machine"))
     gates = [
-        (record.gate, record.state, f"{record.seconds:.1f} s" if record.seconds else record.detail)
+        (
+            record.gate,
+            record.outcome,
+            f"{record.seconds:.1f} s" if record.seconds else record.detail,
+        )
         for record in receipt.gates
     ]
     parts = [
@@ -48,6 +52,8 @@ def _registries(receipt: Receipt) -> str:
     held = [
         f"{record.repository}:{tag} is not moved: {reason}"
         for record in receipt.targets.values()
+        # Without a tag nothing was to move.
+        if record.tags
         for tag, reason in record.held_back.items()
     ]
     return "\n".join([table(rows, head=True), *held])

@@ -55,17 +55,25 @@ def check_scan(
     return make_report(image, (scanner.name, version), scans, settings, today)
 
 
-def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> str:
+def find_scanner(
+    settings: ScanSettings, executor: Runner, root: Path, *, database: bool = True
+) -> str:
     """Return the scanner that `check_scan` would use, with its version; asked before a build.
 
-    The scanner looks at its database itself when it scans.
+    Args:
+        settings: which scanner.
+        executor: starts it.
+        root: of the project; VEX files are relative to it.
+        database: it gets its database as well, if it has none.
 
     Raises:
         InputError: a VEX file is missing (exit 2).
-        ToolError: there is no scanner (exit 3).
+        ToolError: there is no scanner, or it has no database (exit 3).
     """
     _vex(settings, root)
     scanner, version = _choose(settings.scanner, executor)
+    if database:
+        scanner.get_ready(executor)
     return f"{scanner.name} {version}".strip()
 
 

@@ -35,6 +35,8 @@ _ENDED: Final = (0, 2)
 VERSION: Final = (*_PROGRAM, "version", "--output", "json")
 # Whether its database is one that it would use.
 STATUS: Final = (*_PROGRAM, "db", "status", "--output", "json")
+NOTHING: Final = (*_PROGRAM, "pkg:generic/nothing@1", "--output", "json")
+_NO_DATABASE: Final = "vulnerability db"
 _NO_VERSION: Final = "[not provided]"
 
 
@@ -74,10 +76,25 @@ def _scan(executor: Runner, archive: Path, platform: str, vex: Sequence[Path]) -
     return parse(read_json(_report(archive), _NAME), read_json(_sbom(archive), _NAME), platform)
 
 
+def _get_ready(executor: Runner) -> None:
+    """Let it get its database, as the user's variables have it, if there is none that it would use.
+
+    Raises:
+        ToolError: there is none (exit 3).
+    """
+    if _database_valid(executor):
+        return
+    # A scan of nothing does what the scan of the image would do first.
+    done = executor.run(NOTHING, timeout=TIMEOUT)
+    # An older version may not take this for something to scan: then the scan says it.
+    if done.code not in _ENDED and _NO_DATABASE in last_line(done):
+        _refuse(executor, done, "")
+
+
 def _refuse(executor: Runner, done: Completed, platform: str) -> None:
     """Raise ToolError for a database that is missing, too old or broken, else GateError."""
     why = last_line(done)
-    if "vulnerability db" in why or not _database_valid(executor):
+    if _NO_DATABASE in why or not _database_valid(executor):
         raise ToolError(
             "grype has no vulnerability database that it would use: the gate has not passed",
             why=why,
@@ -147,5 +164,6 @@ GRYPE: Final = Scanner(
     name=_NAME,
     version=_version,
     scan=_scan,
+    get_ready=_get_ready,
     install=ways_to_get("anchore/grype"),
 )

@@ -48,11 +48,13 @@ class Scanner(NamedTuple):
         version: returns its version; None: it is not here; empty: it does not say.
         scan: scans the archive of one image of that platform, with these VEX files; it may write
             beside the archive.
+        get_ready: gets its database, if it has none that it would use.
     """
 
     name: str
     version: Callable[[Runner], str | None]
     scan: Callable[[Runner, Path, str, Sequence[Path]], Scanned]
+    get_ready: Callable[[Runner], None]
     install: str
 
 

@@ -36,6 +36,8 @@ _PROGRAM: Final = (
 )
 # Its version, and the time of its database.
 VERSION: Final = (*_PROGRAM, "version", "--format", "json")
+DOWNLOAD: Final = (*_PROGRAM, "image", "--download-db-only", "--no-progress")
+_NO_DATABASE: Final = "DB error"
 # The only version of its JSON that there is.
 _SCHEMA: Final = 2
 _SEVERITIES: Final = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
@@ -95,9 +97,21 @@ def _unpack(archive: Path, layout: Path, platform: str) -> None:
         raise InputError(f"can't unpack the image for {platform}", why=str(error)) from error
 
 
+def _get_ready(executor: Runner) -> None:
+    """Let it get its database, which it does before a scan as well.
+
+    Raises:
+        ToolError: there is none (exit 3).
+    """
+    done = executor.run(DOWNLOAD, timeout=TIMEOUT)
+    # It refuses to, where the user's variables forbid it: then the scan says what is missing.
+    if done.code != 0 and _NO_DATABASE in done.stderr:
+        _refuse(done, "")
+
+
 def _refuse(done: Completed, platform: str) -> None:
     why = last_line(done)
-    if "DB error" in done.stderr:
+    if _NO_DATABASE in done.stderr:
         raise ToolError(
             "trivy has no vulnerability database that it would use: the gate has not passed",
             why=why,
@@ -164,5 +178,6 @@ TRIVY: Final = Scanner(
     name=_NAME,
     version=_version,
     scan=_scan,
+    get_ready=_get_ready,
     install=ways_to_get("aquasecurity/trivy"),
 )

@@ -75,15 +75,6 @@ class PlatformResult:
         known = asdict(self)
         return known | {"findings": known.pop("checks"), "passed": not self.failed}
 
-    def details(self) -> str:
-        """Return what failed or was left out, for people."""
-        return "\n".join(
-            f"{self.platform}: {one.check}: {one.state}: {one.detail}"
-            + (f"\n  repeat it: {one.repeat}" if one.repeat else "")
-            for one in self.checks
-            if one.state is not CheckState.PASSED
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmokeReport(Report):
@@ -97,16 +88,30 @@ class SmokeReport(Report):
         return tuple(result.platform for result in self.results if result.drops_root)
 
     def problems(self) -> list[GateError]:
-        """Return a problem for each platform, which names every check that failed."""
+        """Return a problem for each platform, or one for several on which the same failed."""
+        platforms: dict[str, list[str]] = {}
+        for result in self.results:
+            why = "\n  ".join(f"{one.check}: {one.detail}" for one in result.failed)
+            if result.failed:
+                platforms.setdefault(why, []).append(result.platform)
+        ignoring = any(one.check == POLICY for result in self.results for one in result.failed)
         return [
             GateError(
-                f"smoke failed on {result.platform}",
-                why="\n  ".join(f"{one.check}: {one.detail}" for one in result.failed),
-                hint=_IGNORING if any(one.check == POLICY for one in result.failed) else "",
+                f"smoke failed on {', '.join(seen)}", why=why, hint=_IGNORING if ignoring else ""
             )
-            for result in self.results
-            if result.failed
+            for why, seen in platforms.items()
         ]
+
+    def details(self) -> str:
+        """Return what failed or was left out, for people; once if platforms have it in common."""
+        platforms: dict[str, list[str]] = {}
+        for result in self.results:
+            for one in result.checks:
+                if one.state is not CheckState.PASSED:
+                    repeat = f"\n  repeat it: {one.repeat}" if one.repeat else ""
+                    text = f"{one.check}: {one.state}: {one.detail}{repeat}"
+                    platforms.setdefault(text, []).append(result.platform)
+        return "\n".join(f"{', '.join(seen)}: {text}" for text, seen in platforms.items())
 
     def as_dict(self) -> dict[str, Any]:
         """Return every result, ready for JSON."""
@@ -114,8 +119,7 @@ class SmokeReport(Report):
 
     def as_text(self) -> str:
         """Return a table of checks by platforms, and below it what failed or was left out."""
-        parts = [table(self._rows(), head=True), *(result.details() for result in self.results)]
-        return "\n\n".join(part for part in parts if part)
+        return "\n\n".join(filter(None, (table(self._rows(), head=True), self.details())))
 
     def as_markdown(self) -> str:
         """Return the same for a page that shows Markdown, such as GitHub's step summary."""
@@ -130,12 +134,11 @@ class SmokeReport(Report):
                 for row in rows
             ),
         ]
-        blocks = []
-        for details in filter(None, (result.details() for result in self.results)):
+        if details := self.details():
             # Longer than any in the log, which so can't end the block.
             fence = "`" * (max(map(len, re.findall("`+", details)), default=2) + 1)
-            blocks.append(f"{fence}\n{details}\n{fence}")
-        return "\n".join([*lines, "", *blocks, ""])
+            lines += ["", f"{fence}\n{details}\n{fence}"]
+        return "\n".join([*lines, ""])
 
     def as_junit(self) -> str:
         """Return JUnit XML, which CI services read.

@@ -25,6 +25,8 @@ from buildlib.containers.runner import Engine
 from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
+from buildlib.files import counted
+from buildlib.findings.finding import Finding
 from buildlib.image.archive import Archive
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.platform import Platform, meant_platform, parse_platform
@@ -279,11 +281,13 @@ class SmokeFlow:
         checked = []
         for result in results:
             broken = report.errors_of(result.platform)
+            mild = [one for one in report.mild if one.platform in {"", result.platform}]
             check = CheckResult(
                 check=POLICY,
                 state=CheckState.FAILED if broken else CheckState.PASSED,
                 seconds=seconds,
-                detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
+                detail="\n".join(_broken(one) for one in broken)
+                or (f"{counted(len(mild), 'warning')}: {repeat}" if mild else ""),
                 repeat=repeat if broken else "",
             )
             self._show(result.platform, check)
@@ -329,7 +333,8 @@ class SmokeFlow:
         style = "red" if result.state is CheckState.FAILED else "yellow"
         text = f"{result.seconds:7.1f} s {platform} {result.check}"
         if result.state is CheckState.PASSED and result.detail:
-            text += f" (asked {result.detail})"
+            asked = "" if result.check == POLICY else "asked "
+            text += f" ({asked}{result.detail})"
         with self._printing:
             self._console.note(text + (self._console.style(mark, style) if mark else ""))
 
@@ -340,3 +345,9 @@ class SmokeFlow:
         self._console.note(
             f"{image.reference} stays until smoke runs again; docker image rm removes it"
         )
+
+
+def _broken(finding: Finding) -> str:
+    """Return what breaks the policy on one platform, which is said beside it."""
+    place = finding.where.removeprefix(finding.platform).strip()
+    return ": ".join(filter(None, (finding.rule, place, finding.message)))

@@ -109,6 +109,21 @@ make_venv() {
     say "made the virtual environment $venv"
 }
 
+# Let `buildlib` and `invoke` run in any directory: this checkout's library, after what is installed.
+link_library() {
+    local packages program=$venv/bin/buildlib
+    for packages in "$venv"/lib/python3*/site-packages; do
+        [ "$(cat "$packages/buildlib.pth" 2>/dev/null)" = "$root" ] ||
+            printf '%s\n' "$root" >"$packages/buildlib.pth"
+    done
+    [ ! -x "$program" ] || return 0
+    # Not by the current directory, which may have a folder of that name.
+    # shellcheck disable=SC2016 # for the shell that reads it
+    printf '#!/bin/sh\nexec "${0%%/*}/python" -P -m buildlib "$@"\n' >"$program.new"
+    chmod +x "$program.new"
+    mv "$program.new" "$program"
+}
+
 ensure_git() {
     have git && return
     may_install || die 3 "git is missing; install it"

@@ -107,8 +107,15 @@ def test_it_shows_what_it_would_write_and_writes_it_when_told(make: Make) -> Non
     assert "  missing    docker " in done.stdout
     assert done.stdout.endswith(
         "\nnext:\n  invoke docker-build\n  invoke docker-run\n  invoke docker-smoke\n"
+        "\nbefore a first release:\n  invoke docker-rehearse\n  invoke doctor --for publish\n"
     )
-    found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
+    written = (shop.root / "buildlib.toml").read_text("utf-8")
+    assert '# description = "…"\n# licenses = "…"\n' in written
+    assert '# [sign]\n# key = "cosign.key"\n' in written
+    # Each comment is a key of its place, once it is filled in.
+    filled = re.sub(r"(?m)^# (?=[a-z-]+ = |\[)", "", written)
+    assert tomllib.loads(filled).keys() >= {"description", "licenses", "sign", "verify"}
+    found = tomllib.loads(written)
     assert found == {
         "image": "ghcr.io/you/shop",
         "platforms": ["linux/amd64", "linux/arm64"],
@@ -328,7 +335,7 @@ def test_several_dockerfiles_are_several_images(make: Make) -> None:
     shop.write("services/web/Dockerfile.dev", "FROM x\n")
     done = shop.init("--yes")
     assert done.returncode == 0
-    assert done.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
+    assert "  invoke docker-run --only api\n  invoke docker-smoke\n" in done.stdout
     assert "note: left out: services/web/Dockerfile.dev; " in done.stdout
     assert "  missing    docker " in done.stdout
     found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
@@ -340,7 +347,7 @@ def test_several_dockerfiles_are_several_images(make: Make) -> None:
     assert (web.image, web.dockerfile) == ("ghcr.io/you/shop/web", "services/web/Dockerfile")
     again = shop.init("--yes")
     assert (again.returncode, again.stderr) == (0, "there is nothing to write\n")
-    assert again.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
+    assert "  invoke docker-run --only api\n  invoke docker-smoke\n" in again.stdout
 
 
 def test_links_are_never_written_through(make: Make, tmp_path: Path) -> None:
@@ -469,7 +476,7 @@ def test_the_program_works_where_nothing_is(make: Make) -> None:
     assert shop.names() == ["Dockerfile"]
     done = run_process(argv, shop.root, env)
     assert done.returncode == 0
-    assert done.stdout.endswith("\n  buildlib docker-smoke\n")
+    assert done.stdout.endswith("\n  buildlib doctor --for publish\n")
 
 
 MAKEFILE = """\
@@ -532,7 +539,9 @@ def test_images_that_are_configured_are_not_left_out(make: Make) -> None:
 
 def test_the_page_shows_what_is_written(make: Make) -> None:
     page = (ROOT / "docs" / "adopting.md").read_text(encoding="utf-8")
-    blocks = dict(re.findall(r"^```(Dockerfile|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"^```(Dockerfile|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    # The first of each kind.
+    blocks = dict(reversed(found))
     shop = make(blocks["Dockerfile"], remote="git@github.com:you/thing.git")
     shop.init("--yes")
     written = (shop.root / "buildlib.toml").read_text("utf-8").splitlines(keepends=True)
@@ -582,7 +591,7 @@ def test_dockerfiles_that_nothing_builds_are_left_out_if_another_is_built(make: 
 def test_an_image_of_files_alone_is_not_run(make: Make) -> None:
     shop = make("FROM scratch\nCOPY a /\n")
     done = shop.init("--yes")
-    assert done.stdout.endswith("\nnext:\n  invoke docker-build\n  invoke docker-smoke\n")
+    assert "\nnext:\n  invoke docker-build\n  invoke docker-smoke\n" in done.stdout
     # There is neither hadolint nor a scanner here.
     assert 'gates = ["smoke", "policy", "size"]' in done.stdout
     assert 'rule = "hadolint"' in done.stdout

@@ -12,7 +12,7 @@ from smallregistry import SmallRegistry, small_registry
 
 from buildlib.commands.bases import bases
 from buildlib.commands.session import Edge
-from buildlib.errors import InputError
+from buildlib.errors import InputError, TransientError
 from buildlib.registry.repository import INDEX, MANIFEST, Document
 
 from fakes import write_project
@@ -113,3 +113,20 @@ def test_an_image_without_a_base_needs_no_attention(
     printed = capsys.readouterr().out
     assert '"bases": []' in printed
     assert printed.endswith("there is no external base image to look after\n")
+
+
+def test_a_placeholder_whose_registry_is_out_of_reach_need_not_be_pinned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_registry() as gone:
+        host = gone.name.partition("/")[0]
+    base = f"{host}/alpine:3.22"
+    text = 'image = "thing"\n[base-images]\n'
+    source = f'{{ source = "oci-layout://{tmp_path}", stand-in = true }}'
+    write_project(tmp_path, f'{text}"{base}" = {source}\n', f"FROM {base}\n")
+    edge = Edge(tmp_path, {"DOCKER_CONFIG": str(tmp_path)}, dry=False, quiet=False)
+    with pytest.raises(TransientError, match="in 1 attempt") as caught:
+        bases(edge, check=False, update=True, as_json=False)
+    assert caught.value.hint.startswith(f"{base} is a placeholder on this machine")
+    assert "a test release does not need it pinned" in caught.value.hint
+    assert "no answer" in capsys.readouterr().out

@@ -364,3 +364,27 @@ def test_one_that_goes_on_running_is_well() -> None:
     assert probe.problem(1) == ""
     described["State"]["Running"] = False
     assert probe.problem(1)
+
+
+class Slow(Known):
+    """A port whose next answer does not end, if there is a `delay`."""
+
+    delay = False
+
+    def ask(self, *_: object, **__: object) -> ServerAnswer:
+        if self.delay:
+            raise TimeoutError("its answer does not end within 0.03 s")
+        return super().ask()
+
+
+def test_the_last_complete_answer_counts_where_the_time_ends_within_the_next() -> None:
+    reach = Slow(503)
+    probe = Probe(Health("http"), reach, lambda _: Completed(code=0), dict)
+    assert probe.problem(2) == "HTTP 503"
+    reach.delay = True
+    assert probe.problem(0.03) == "HTTP 503"
+    # That much time is enough to say something about the server.
+    assert probe.problem(2) == "HTTP 503; then its answer does not end within 0.03 s"
+    assert "does not end" in Probe(
+        Health("http"), reach, lambda _: Completed(code=0), dict
+    ).problem(2)

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from conftest import Checkout, git
@@ -17,9 +19,13 @@ from buildlib.config.load import load_config
 from buildlib.git.clone import add_untracked, clone_commit
 from buildlib.git.facts import GitFacts, read_changes
 from buildlib.project import Project, load_project
+from buildlib.publish.receipt import PASSED, GateRecord, Receipt
 
 Make = Callable[..., Checkout]
 REGISTRIES = """\
+description = "d"
+licenses = "MIT"
+source = "https://example.org/thing"
 [registries.ghcr]
 repository = "ghcr.io/you/thing"
 username-env = "U"
@@ -90,11 +96,16 @@ def test_a_commit_with_a_release_tag_is_released_under_it(checkout: Checkout) ->
 
 
 def test_what_forbids_a_real_release_is_told_once(make_checkout: Make) -> None:
-    checkout = make_checkout("FROM alpine:3.22\n", REGISTRIES)
+    tables = REGISTRIES.partition("[registries")
+    checkout = make_checkout("FROM alpine:3.22\n", "".join(tables[1:]))
     _commit(checkout)
     told = json.loads(checkout.invoke("docker-rehearse", "--dry-run", "--json").stdout)["today"]
     loose = [line for line in told["refused"] if "base images are not pinned" in line]
     assert len(loose) == 1
+    labels = [line for line in told["refused"] if "no label for" in line]
+    assert [line.splitlines()[0] for line in labels] == [
+        "the image has no label for: description, licenses, source"
+    ]
     bare = make_checkout("FROM scratch\n", folder="bare")
     _commit(bare)
     told = json.loads(bare.invoke("docker-rehearse", "--dry-run", "--json").stdout)["today"]
@@ -205,3 +216,17 @@ def test_the_copy_is_its_own_project_for_every_command(checkout: Checkout) -> No
     assert copy.console is run.console
     for config in (copy.config(), copy.project().config):
         assert {one.host for one in config.registries} == {"h:1", "h:2"}
+
+
+def test_what_only_a_real_release_refuses_is_listed_once() -> None:
+    named = "the image has no label for: licenses\n  why"
+    today = rehearse.Today(version="1", tag="", tags={}, refused=(named,))
+    label = "org.opencontainers.image.licenses"
+    late = [
+        {"rule": "complete-labels", "path": label, "message": f"the label {label} is missing"},
+        {"rule": "exec-healthcheck", "path": "", "message": "HEALTHCHECK runs in a shell"},
+    ]
+    gate = GateRecord(gate="policy", state=PASSED, figures={"refused in a release": late})
+    receipt = SimpleNamespace(gates=[gate, GateRecord(gate="size", state=PASSED)])
+    found = today.with_late(cast("Receipt", receipt))
+    assert found.refused == (named, "exec-healthcheck: HEALTHCHECK runs in a shell")

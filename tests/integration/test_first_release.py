@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import secrets
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,12 +18,15 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, docker, git
 from grypedb import Advisory
-from registries import PASSWORD, USER, Server, docker_config, registry
+from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+
+from buildlib.executor import PlumbumExecutor
+from buildlib.registry.local import find_program
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(2400), pytest.mark.usefixtures("engine")]
 PAGE = (ROOT / "docs/first-release.md").read_text(encoding="utf-8")
 # The one base, and the one registry: here both are of this machine.
-BASE, HOST = "alpine:3.22", "ghcr.io"
+BASE, HOST = "alpine:3.24", "ghcr.io"
 ELSEWHERE = Advisory("GHSA-else-wher-else", "CVE-2026-0009", "critical", "npm", "elsewhere", "<9")
 # What differs from run to run: digests and fingerprints, and every other number.
 VARYING = re.compile(r"[0-9a-f]{12,64}|\d+(?:\.\d+)*")
@@ -95,6 +101,34 @@ def base(server: Server, alpine: str, tmp_path: Path) -> Iterator[str]:
     docker("image", "rm", name, check=False)
 
 
+def _project(folder: Path, here: dict[str, str], origin: str) -> Path:
+    """Return the repository with the files of the page."""
+    root = folder / "hello"
+    root.mkdir()
+    for name, text in _files().items():
+        (root / name).write_text(_replaced(text, here), encoding="utf-8")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "remote", "add", "origin", origin)
+    return root
+
+
+def _environment(folder: Path, path: str, server: Server) -> dict[str, str]:
+    """Return the environment of a newcomer, whose `invoke` has this library."""
+    programs = folder / "bin"
+    programs.mkdir()
+    invoke = programs / "invoke"
+    invoke.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke "$@"\n', encoding="utf-8")
+    invoke.chmod(0o755)
+    (folder / "gitconfig").write_text("[user]\nname = T\nemail = t@example.org\n", "utf-8")
+    return {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{path}",
+        "PYTHONPATH": str(ROOT),
+        "DOCKER_CONFIG": str(docker_config(folder / "docker", server.host)),
+        "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
+    }
+
+
 def test_the_page_has_few_commands_and_shows_what_each_prints() -> None:
     commands = _commands()
     assert len(commands) <= MOST
@@ -108,32 +142,17 @@ def test_the_commands_of_the_page_make_a_first_release(
     database: Callable[..., dict[str, str | None]],
     tmp_path: Path,
 ) -> None:
-    root = tmp_path / "hello"
-    root.mkdir()
     here = {BASE: base, HOST: server.host}
     known = {name: str(value) for name, value in database(ELSEWHERE).items()}
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    invoke = programs / "invoke"
-    invoke.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke "$@"\n', encoding="utf-8")
-    invoke.chmod(0o755)
     env = {
-        **os.environ,
-        **known,
-        "PATH": f"{programs}{os.pathsep}{known['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "DOCKER_CONFIG": str(docker_config(tmp_path / "docker", server.host)),
+        **_environment(tmp_path, known["PATH"], server),
+        **{name: value for name, value in known.items() if name != "PATH"},
         "COSIGN_PASSWORD": secrets.token_hex(8),
         "GHCR_USERNAME": USER,
         "GHCR_TOKEN": PASSWORD,
-        "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"),
     }
-    (tmp_path / "gitconfig").write_text("[user]\nname = T\nemail = t@example.org\n", "utf-8")
-    for name, text in _files().items():
-        (root / name).write_text(_replaced(text, here), encoding="utf-8")
-    git(root, "init", "--quiet", "--initial-branch=main")
     git(tmp_path, "init", "--quiet", "--bare", "origin.git")
-    git(root, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    root = _project(tmp_path, here, str(tmp_path / "origin.git"))
     for command, shown in _commands():
         done = subprocess.run(
             ["sh", "-c", _replaced(command, here)],
@@ -158,3 +177,61 @@ def _replaced(text: str, here: dict[str, str]) -> str:
     for shown, ours in here.items():
         text = text.replace(shown, ours)
     return text
+
+
+def test_the_page_s_image_passes_the_policy_of_a_real_release_but_for_its_base(
+    server: Server, base: str, tmp_path: Path
+) -> None:
+    root = _project(tmp_path, {BASE: base, HOST: server.host}, "git@github.com:you/hello.git")
+    env = _environment(tmp_path, os.environ["PATH"], server)
+
+    def invoke(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = ["invoke", *words]
+        return subprocess.run(argv, cwd=root, env=env, capture_output=True, text=True, check=False)
+
+    git(root, "add", "--all")
+    who = ("-c", "user.name=T", "-c", "user.email=t@example.org")
+    git(root, *who, "commit", "--quiet", "--message", "Say hello")
+    built = invoke("docker-build")
+    assert built.returncode == 0, built.stderr
+    done = invoke("docker-policy", "--release", "--json")
+    assert done.returncode == 7, done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    assert {one["rule"] for one in findings if one["level"] == "error"} == {"pinned-base"}
+    # Nothing is left that a reader would have to look up.
+    assert [one["message"] for one in findings if one["level"] == "warning"] == []
+
+
+def test_the_registry_of_the_page_answers(tmp_path: Path) -> None:
+    (settings,) = _blocks("yaml")
+    port = free_port()
+    file = tmp_path / "registry.yml"
+    file.write_text(settings.replace(":5000", f":{port}"), encoding="utf-8")
+    program = find_program(PlumbumExecutor(os.environ, tmp_path), os.environ).path
+    with (tmp_path / "log").open("wb") as log:
+        argv = [program, "serve", file.name]
+        served = subprocess.Popen(argv, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait(lambda: _status(port) == http.HTTPStatus.OK, lambda: served.poll() is None)
+        finally:
+            served.terminate()
+            served.wait()
+
+
+def _status(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def _wait(ready: Callable[[], bool], runs: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert runs()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -227,3 +229,33 @@ def test_the_venv_module_is_installed_where_that_is_allowed(tmp_path: Path) -> N
     assert installed == "installed: Python's venv module python3-venv"
     assert made == f"python: -m venv --clear {tmp_path / 'venv'}"
     assert filled.endswith(f"--require-hashes -r {tmp_path / 'dev.txt'}")
+
+
+def test_the_environment_runs_tasks_in_another_repository(tmp_path: Path) -> None:
+    venv, other = tmp_path / "venv", tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    # The packages of this environment, without the library; and a folder of its name.
+    (packages,) = venv.glob("lib/python3*/site-packages")
+    used = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "used.pth").write_text("\n".join(used), encoding="utf-8")
+    (other / "buildlib").mkdir(parents=True)
+    (other / "buildlib/__init__.py").write_text("raise SystemExit('not this one')\n", "utf-8")
+    (other / "buildlib.toml").write_text('image = "thing"\n', encoding="utf-8")
+    for _ in range(2):
+        done = define(f"venv={venv}; link_library")
+        assert (done.returncode, done.stderr) == (0, "")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env["PATH"] = f"{venv}/bin{os.pathsep}{env['PATH']}"
+    done = subprocess.run(
+        ["buildlib", "config", "--json"],
+        cwd=other,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"thing"' in done.stdout
+    words = [f"{venv}/bin/python", "-P", "-c", "import buildlib; print(buildlib.__file__)"]
+    done = subprocess.run(words, cwd=other, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{ROOT / 'buildlib/__init__.py'}\n", done.stderr

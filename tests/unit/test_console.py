@@ -210,7 +210,7 @@ def test_what_others_say_does_nothing_to_the_terminal(*, colour: bool) -> None:
     console = Console({"TERM": "xterm"}, out=Terminal(), err=err)
     problem = console.describe(EngineError("it ended", why=f"{EVIL}\n\ttab"))
     assert problem.replace("\x1b[31merror: \x1b[0m", "error: ") == (
-        f"error: it ended\n  {TAME}\n\ttab"
+        f"error: it ended\n  {TAME}\n  \ttab"
     )
     console.note(EVIL.replace("\x1b[31m", ""))
     console.event(Event(step=BuildStep(name="x"), line=EVIL.replace("\x1b[31m", "")))
@@ -506,3 +506,22 @@ def test_a_heading_comes_before_everything_that_is_printed() -> None:
     console.warn("first")
     console.answer("second")
     assert both.getvalue() == "# app\nwarning: first\nsecond\n"
+
+
+def test_every_further_line_of_an_error_is_indented_once() -> None:
+    error = EngineError("it failed", why="one\n  two", hint="three\nfour")
+    assert str(error) == "it failed\n  one\n  two\n  three\n  four"
+
+
+def test_what_runs_again_is_not_printed_again() -> None:
+    console, _, err = a_console()
+    console.warn("old")
+    console.line("first")
+    with console.repeating():
+        console.line("second")
+        console.warn("old")
+        console.warn("new")
+    console.warn("old")
+    console.line("third")
+    warnings = "warning: new\nwarning: old\n"
+    assert err.getvalue() == f"warning: old\n$ first\n{warnings}$ third\n"

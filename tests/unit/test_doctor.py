@@ -73,6 +73,11 @@ def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
     assert (placeholder.state, placeholder.found) == (NOTE, f"placeholder, oci-layout://{tmp_path}")
     assert told["base image golang:1.24-alpine"].state == MISSING
     assert told["base images of a release"].state == MISSING
+    labels = told["labels of a release"]
+    assert (labels.state, labels.found) == (
+        MISSING,
+        "the image has no label for: description, licenses, source",
+    )
     assert told["git"].found == "no git"
     assert told["containerd image store"].state == NOTE
     assert told["engine"].found == "26 linux/x86_64"

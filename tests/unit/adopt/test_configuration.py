@@ -218,10 +218,15 @@ def test_images_are_called_after_their_directories() -> None:
 
 def test_a_registry_of_the_name_is_offered() -> None:
     text = _written("FROM x\nUSER 1\n", ("ghcr.io/you/thing", "git remote"), Package())
-    assert text.endswith(
-        '\n# For docker-publish:\n# [registries.ghcr]\n# repository = "ghcr.io/you/thing"\n'
+    assert (
+        '\n# For docker-publish:\n# [registries.ghcr]\n# repository = "ghcr.io/you/thing"\n' in text
     )
-    assert text.startswith("# Repository")
+    assert text.endswith('\n# [verify]\n# key = "cosign.pub"\n')
+    assert text.startswith("# A release needs these, as labels of the image:\n# description")
+    label = "FROM x\nLABEL org.opencontainers.image.description=d\nUSER 1\n"
+    text = _written(label, ("ghcr.io/you/thing", "git remote"), Package())
+    assert "# description" not in text
+    assert "# licenses" in text
 
 
 PLAIN = st.booleans() | st.integers(-9, 99) | st.text(st.characters(exclude_categories=["Cs"]))

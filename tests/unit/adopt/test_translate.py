@@ -514,3 +514,31 @@ def test_a_check_that_is_in_a_volume_is_not_carried_over(tmp_path: Path) -> None
     (tmp_path / "compose.yaml").write_text(text, encoding="utf-8")
     found = migration_table(tmp_path).translation.settings["run"]["services"]
     assert found == {"db": {"image": "postgres"}}
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("registry.example.com:5000/", "example"),
+        ("ghcr.io/", "ghcr"),
+        ("registry.gitlab.com/", "gitlab"),
+        ("registry:5000/", "registry"),
+        ("localhost:5000/", "localhost"),
+        ("127.0.0.1:5000/", "main"),
+        ("", "dockerhub"),
+    ],
+)
+def test_who_signs_in_gets_the_variables_of_the_registry(
+    tmp_path: Path, host: str, name: str
+) -> None:
+    login = f"docker login -u ci --password-stdin {host.rstrip('/')}".rstrip()
+    build, push = f"docker build -t {host}acme/app .", f"docker push {host}acme/app"
+    found = translated(tmp_path, build, push, login, "docker login other.example")
+    (table,) = found.settings["registries"].items()
+    assert table[0] == name
+    assert table[1]["username-env"] == f"{name.upper()}_USERNAME"
+    assert table[1]["password-env"] == f"{name.upper()}_PASSWORD"
+    signed, other = (row for row in found.rows if row.command == "invoke docker-login")
+    whats = [part.what for part in signed.parts]
+    assert f"set {name.upper()}_USERNAME and {name.upper()}_PASSWORD: [registries.{name}]" in whats
+    assert not any("set " in part.what for part in other.parts)

@@ -364,6 +364,12 @@ def test_the_placeholder_of_a_base_image_is_looked_for_in_no_registry(tmp_path: 
     with pytest.raises(EngineError, match="the placeholder for a base image is not for") as caught:
         _build(project, docker)
     assert "imagetools" not in caught.value.hint
+    # One that is nowhere else may be in a map for this machine alone.
+    unreachable = {**STEP, "name": name, "error": "dial tcp: no route to host"}
+    docker.lines = [json.dumps({"vertexes": [unreachable]})]
+    with pytest.raises(EngineError, match="a base image can't be pulled") as caught:
+        _build(write_project(tmp_path, dockerfile="FROM alpine:3.22\n"), docker)
+    assert "base-images, here or in a file that BUILDLIB_BASE_IMAGES names" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
@@ -15,11 +15,20 @@ import pytest
 from ociwriter import OciWriter
 from tarwriter import V7, TarEntry, tar
 
+from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.commands import policy as policy_commands
 from buildlib.commands.session import Edge
 from buildlib.config.load import load_config
 from buildlib.config.policy import Policy, PolicyIgnore
-from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
+from buildlib.errors import (
+    BuildlibError,
+    EngineError,
+    GateError,
+    InputError,
+    ProblemsError,
+    ToolError,
+    collected,
+)
 from buildlib.executor import Completed
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import RULES
@@ -27,14 +36,15 @@ from buildlib.findings.sarif import as_sarif
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import OWNER
 from buildlib.image.user_and_shell import starts_shell
-from buildlib.policy.check import check_policy
+from buildlib.policy.check import check_labels, check_policy
 from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
 from buildlib.policy.image_checks import check_image, levelled, read_contents
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
+from buildlib.project import Project
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
-from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
+from fakes import DOCKERFILE, FakeExecutor, a_project, git_facts, write_project
 
 TODAY = date(2026, 6, 15)
 NO_POLICY = Policy()
@@ -742,6 +752,7 @@ def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) ->
         # The builder could read it all the same.
         ("hadolint/DL1000", Level.WARNING, "Dockerfile:4"),
     ]
+    assert found[2].message == "hadolint can't read this, and checked nothing: unexpected '<'"
     assert "--config" not in executor.asked[0]
     (tmp_path / ".hadolint.yaml").write_text("", encoding="utf-8")
     list(run_hadolint(executor, tmp_path / "Dockerfile", tmp_path))
@@ -928,11 +939,12 @@ def whole(tmp_path: Path) -> Callable[..., PolicyReport]:
         release: bool = False,
         dockerfile: str = DOCKERFILE,
         arch: str = "amd64",
+        runtime: Mapping[str, object] = RUNTIME,
     ) -> PolicyReport:
         project = a_project(write_project(tmp_path, config, dockerfile))
         writer = OciWriter()
         labels = {**LABELS, "buildlib.stand-ins": "alpine:3.22"}
-        image = writer.image([], platform=("linux", arch), config={**RUNTIME, "Labels": labels})
+        image = writer.image([], platform=("linux", arch), config={**runtime, "Labels": labels})
         with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
             return check_policy(
                 project, archive, executor, image="t:1", release=release, today=TODAY
@@ -966,3 +978,98 @@ def test_who_ignores_hadolint_need_not_have_it(whole: Callable[..., PolicyReport
     assert whole(config % "2026-06-15", FakeExecutor()).errors == ()
     with pytest.raises(ToolError, match="hadolint not found"):
         whole(config % "2026-06-14", FakeExecutor())
+
+
+def _project(root: Path, config: str, dockerfile: str, remote: str = "") -> Project:
+    write_project(root, f'image = "you/thing"\n{config}', dockerfile)
+    return a_project(root, git=git_facts(remote=remote))
+
+
+GITHUB = "git@github.com:you/thing.git"
+COMPLETE = 'description = "d"\nlicenses = "MIT"\n'
+BY_RULE = '[[policy.ignore]]\nrule = "complete-labels"\nreason = "x"\n'
+INCOMPLETE = {
+    "nothing is said": ("", "FROM scratch\n", "", "description, licenses, source"),
+    "an origin": ("", "FROM scratch\n", GITHUB, "description, licenses"),
+    "everything": (COMPLETE, "FROM scratch\n", GITHUB, ""),
+    "by the Dockerfile": (
+        "",
+        (
+            'FROM scratch AS x\nLABEL org.opencontainers.image.description="a b" \\\n'
+            '  "org.opencontainers.image.licenses"=MIT\nFROM x\n'
+        ),
+        GITHUB,
+        "",
+    ),
+    "by another stage": (
+        'licenses = "MIT"\n',
+        "FROM scratch AS x\nLABEL org.opencontainers.image.description d\nFROM scratch\n",
+        GITHUB,
+        "description",
+    ),
+    "ignored": (BY_RULE, "FROM scratch\n", "", ""),
+    "one is ignored": (f'{COMPLETE}{BY_RULE}path = "*.source"\n', "FROM scratch\n", "", ""),
+    "others are asked for": (
+        '[policy]\nlabels = ["org.example"]\n',
+        "FROM scratch\n",
+        "",
+        "org.example",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INCOMPLETE)
+def test_labels_that_a_release_asks_for_are_missed_before_the_build(
+    tmp_path: Path, case: str
+) -> None:
+    config, dockerfile, remote, missing = INCOMPLETE[case]
+    project = _project(tmp_path, config, dockerfile, remote)
+    problems: list[BuildlibError] = []
+    with collected(problems):
+        check_labels(project, TODAY)
+    whats = [problem.what for problem in problems]
+    assert whats == ([f"the image has no label for: {missing}"] if missing else [])
+    assert all("LABEL in the Dockerfile" in problem.hint for problem in problems)
+
+
+def test_a_title_and_a_source_are_derived_unless_the_dockerfile_sets_them(tmp_path: Path) -> None:
+    def labels(config: str, dockerfile: str) -> tuple[str, str]:
+        project = _project(tmp_path, config, dockerfile, GITHUB)
+        found = dict(make_build_plan(project, BuildRequest(), project.dockerfile()).labels)
+        names = (f"org.opencontainers.image.{name}" for name in ("title", "source"))
+        title, source = (found.get(name, "") for name in names)
+        return title, source
+
+    own = "FROM scratch\nLABEL org.opencontainers.image.title=T org.opencontainers.image.source=S\n"
+    assert labels("", "FROM scratch\n") == ("thing", "https://github.com/you/thing")
+    assert labels("", own) == ("", "")
+    assert labels('title = "C"\nsource = "https://c"\n', own) == ("C", "https://c")
+
+
+def test_a_shell_in_a_health_check_is_one_finding_on_one_line(
+    whole: Callable[..., PolicyReport],
+) -> None:
+    said = [
+        {"code": "DL3025", "level": "warning", "line": line, "message": "JSON"} for line in (2, 3)
+    ]
+    executor = FakeExecutor({("hadolint",): Completed(code=0, stdout=json.dumps(said))})
+    shell = {**RUNTIME, "Healthcheck": {"Test": ["CMD-SHELL", "wget x"]}}
+    lines = f'FROM a{DIGEST}\nCMD /x\nHEALTHCHECK CMD wget x\nCMD ["/x"]\n'
+    report = whole('image = "t"\n', executor, runtime=shell, dockerfile=lines)
+    assert [(str(f.level), f.line) for f in report.findings if "3025" in f.rule] == [("error", 2)]
+    assert [str(f.level) for f in report.findings if "health" in f.rule] == ["warning"]
+
+
+def test_what_platforms_have_in_common_is_one_row() -> None:
+    both = [
+        _finding("exec-healthcheck", level=Level.WARNING, platform=one, message="m")
+        for one in ("linux/amd64", "linux/arm64")
+    ]
+    own = _finding("exec-healthcheck", level=Level.WARNING, platform="linux/arm64", message="n")
+    report = make_report("i", ("linux/amd64", "linux/arm64"), [*both, own], (), TODAY)
+    rows = [line.split("  ") for line in report.as_text().splitlines()[:2]]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
+        ["warning", "exec-healthcheck", "linux/amd64, linux/arm64", "m"],
+        ["warning", "exec-healthcheck", "linux/arm64", "n"],
+    ]
+    assert [one.rule for one in report.late] == ["exec-healthcheck"] * 3

@@ -24,7 +24,7 @@ from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.image.archive import open_archive
 from buildlib.policy.report import PolicyReport
-from buildlib.publish.gates import GateSubject, missing_tools, run_gates
+from buildlib.publish.gates import GateSubject, late_findings, missing_tools, run_gates
 from buildlib.publish.receipt import FAILED, PASSED
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
@@ -126,10 +126,13 @@ def test_tools_that_are_missing_are_reported_together_and_before_there_is_an_arc
     found = missing_tools(GATES, subject)
     assert [error.what.partition(" not found")[0] for error in found] == [
         "hadolint",
+        "the image has no label for: description, licenses, source",
         "grype and trivy",
         "syft",
     ]
-    assert {error.exit_code for error in found} == {3}
+    assert [error.exit_code for error in found] == [3, 7, 3, 3]
+    rehearsal = missing_tools(GATES, replace(subject, release=False))
+    assert [error.exit_code for error in rehearsal] == [3, 3, 3]
     assert missing_tools(("smoke", "size"), subject) == []
 
 
@@ -168,7 +171,7 @@ def test_tools_that_are_here_are_not_missed(tmp_path: Path) -> None:
         ("grype",): Completed(code=0, stdout='{"version": "1"}'),
     }
     subject, _ = _subject(tmp_path, FakeExecutor(tools))
-    assert missing_tools(GATES, subject) == []
+    assert missing_tools(GATES, replace(subject, release=False)) == []
 
 
 def test_a_file_that_the_scanner_is_to_read_is_missed_as_well(tmp_path: Path) -> None:
@@ -378,3 +381,22 @@ def test_a_finding_that_the_last_release_did_not_have_fails(tmp_path: Path) -> N
     assert outcome.record.state == FAILED
     assert "has new vulnerabilities of severity high or worse" in outcome.record.detail
     assert "GHSA-leak leaky" in outcome.record.detail
+
+
+def test_a_gate_says_how_it_ended_and_with_how_many_warnings(tmp_path: Path) -> None:
+    quiet = Completed(code=0, stdout="[]")
+    subject, err = _subject(tmp_path, FakeExecutor({("hadolint",): quiet}))
+    (passed,) = run_gates(("policy",), replace(subject, release=False), cancel=lambda: None)
+    warnings = passed.record.figures["warnings"]
+    assert warnings > 1
+    assert passed.record.outcome == f"passed, {warnings} warnings"
+    assert f"gate policy passed, {warnings} warnings" in err.getvalue()
+    # Which they are is in the same output.
+    assert "complete-labels" in err.getvalue()
+    assert {one["rule"] for one in late_findings(passed.record)} == {
+        "complete-labels",
+        "pinned-base",
+    }
+    (failed,) = run_gates(("policy",), subject, cancel=lambda: None)
+    assert (failed.record.outcome, late_findings(failed.record)) == ("failed", [])
+    assert "gate policy failed" in err.getvalue()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.commands.publish import add_next_steps
 from buildlib.config.publish import Publish, parse_publish
-from buildlib.errors import InputError
+from buildlib.errors import BuildlibError, GateError, InputError, ProblemsError, ToolError
 from buildlib.git.facts import Changes
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
+from buildlib.publish.receipt import FAILED, GateRecord, Receipt, new_receipt
 from buildlib.versioning.preconditions import Mode
 
 from fakes import a_project, write_project
@@ -141,3 +143,23 @@ def test_the_reasons_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="placeholders") as caught:
         _plan(tmp_path, "FROM alpine:3.22\n", more=more)
     assert "not pinned: alpine:3.22" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [Mode.RELEASE, Mode.EDGE])
+def test_a_release_that_a_gate_refuses_says_what_follows(tmp_path: Path, mode: Mode) -> None:
+    plan = _plan(tmp_path, "FROM scratch\n", mode=mode)
+    receipt = new_receipt(a_project(tmp_path).config, plan, started="2026-01-01T00:00:00Z")
+
+    def hint(error: BuildlibError, receipt: Receipt | None) -> str:
+        add_next_steps(error, plan, receipt)
+        problems = error.problems if isinstance(error, ProblemsError) else (error,)
+        return problems[-1].hint
+
+    # Such as a version that exists with another digest.
+    assert hint(GateError("refused", hint="fix it"), receipt) == "fix it"
+    assert hint(ToolError("no scanner"), None) == ""
+    found = [hint(GateError("refused", hint="fix it"), None)]
+    receipt.gates = [GateRecord(gate="scan", state=FAILED)]
+    found.append(hint(ProblemsError([GateError("a"), GateError("b", hint="fix it")]), receipt))
+    assert {one.partition("\n")[0] for one in found} == {"fix it"}
+    assert all(("tag patch --push" in one) == (mode is Mode.RELEASE) for one in found)

@@ -22,7 +22,7 @@ from buildlib.findings.sarif import as_sarif, dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability, severity_of
 from buildlib.image.archive import open_archive
 from buildlib.scan import grype, trivy
-from buildlib.scan.check import check_scan
+from buildlib.scan.check import check_scan, find_scanner
 from buildlib.scan.report import ScanReport, join_reports, make_report
 from buildlib.scan.scanner import Scanned
 
@@ -784,3 +784,37 @@ def test_reports_of_several_images_become_one() -> None:
     # What one image needs is not unused for want of it in the other.
     assert joined.unused == (ignores[1],)
     assert join_reports(reports[:1]) == reports[0]
+
+
+def test_a_scanner_without_a_database_is_found_before_a_build(tmp_path: Path) -> None:
+    version = Completed(code=0, stdout='{"version": "1", "Version": "1"}')
+    gone = Completed(code=1, stdout='{"valid": false}')
+    refused = "ERROR failed to load vulnerability db: database does not exist"
+    answers: dict[tuple[str, ...], Completed] = {
+        grype.STATUS: gone,
+        grype.NOTHING: Completed(code=1, stderr=refused),
+        trivy.DOWNLOAD: Completed(code=1, stderr="FATAL DB error: no connection"),
+        ("env",): version,
+    }
+    for name in ("grype", "trivy"):
+        settings = ScanSettings(scanner=name)
+        with pytest.raises(ToolError, match=f"{name} has no vulnerability database") as caught:
+            find_scanner(settings, FakeExecutor(answers), tmp_path)
+        assert "gets one" in caught.value.hint
+        assert find_scanner(settings, FakeExecutor(answers), tmp_path, database=False)
+    # It got one, is an older version, or was told not to ask.
+    others: tuple[tuple[tuple[str, ...], Completed], ...] = (
+        (grype.NOTHING, version),
+        (grype.NOTHING, Completed(code=1, stderr="could not determine source")),
+        (grype.STATUS, Completed(code=0, stdout='{"valid": true}')),
+    )
+    for argv, said in others:
+        assert find_scanner(
+            ScanSettings(scanner="grype"), FakeExecutor({**answers, argv: said}), tmp_path
+        )
+    forbidden = Completed(code=1, stderr="options can not be specified both")
+    assert find_scanner(
+        ScanSettings(scanner="trivy"),
+        FakeExecutor({**answers, trivy.DOWNLOAD: forbidden}),
+        tmp_path,
+    )

@@ -58,7 +58,6 @@ def test_the_table_is_check_by_platform_with_the_details_below() -> None:
         "seconds  2.5             2.5",
         "",
         "linux/amd64: socket: left out: not here",
-        "",
         "linux/arm64: a|b: failed: exit code 3",
         "\x1b[31mlog <b>",
         "  repeat it: docker run thing",
@@ -111,7 +110,10 @@ def test_only_failures_fail() -> None:
     policy = CheckResult(check="policy", state=CheckState.FAILED, detail="no-setuid: /su")
     (problem,) = _report(_result("linux/arm64", BAD, policy)).problems()
     assert "[[policy.ignore]]" in problem.hint
-    assert len(_report(bad, _result("linux/386", BAD)).problems()) == 2
+    (problem,) = _report(bad, _result("linux/386", BAD)).problems()
+    assert problem.what == "smoke failed on linux/arm64, linux/386"
+    assert str(problem).count("a|b") == 1
+    assert len(_report(bad, _result("linux/386", BAD, policy)).problems()) == 2
     data = json.loads(json.dumps(_result("linux/arm64", GOOD, BAD).as_dict()))
     assert (data["passed"], data["findings"][1]["state"]) == (False, "failed")
 
