@@ -170,6 +170,7 @@ def test_a_time_alone_is_no_difference(tmp_path: Path) -> None:
     report = _diff(old, new)
     assert not report.same
     assert _named(report.platforms[0].changes) == []
+    assert not report.platforms[0].of(Section.LAYERS)
 
 
 def _runtime(key: str, value: object) -> dict[str, Any]:
