@@ -101,7 +101,6 @@ def describe(
     image: Image,
     *,
     allowed: Iterable[str] = (),
-    packages: Mapping[str, str] | None = None,
     findings: tuple[Vulnerability, ...] | None = None,
 ) -> Description:
     """Read an image down to the content of its files.
@@ -110,7 +109,6 @@ def describe(
         archive: that holds it.
         image: of one platform.
         allowed: patterns of variables and labels that are shown, although they look secret.
-        packages: of the image.
         findings: of the image.
 
     Raises:
@@ -151,7 +149,6 @@ def describe(
             if looks_secret(item.removeprefix(ENV), text, patterns)
         ),
         files={path: _facts(one.file) for path, one in rootfs.visible().items()},
-        packages=packages,
         findings=findings,
     )
 
