@@ -207,7 +207,7 @@ def docker_why(context: Context, step: str = "", *, json: bool = False) -> None:
     auto_shortflags=False,
     help={
         "id": "identifier of a record, its beginning, or its version; default: the last one",
-        "compare": "the same of another build to compare it with",
+        "compare": "identifier or version of another build's record to compare it with",
         "list": "list the records, and write no page",
         "output": "write the page to this file; default: dist/IMAGE-report-ID.html",
         "open": "open the page in a browser",

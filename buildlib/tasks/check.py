@@ -178,7 +178,7 @@ def docker_smoke(
     auto_shortflags=False,
     help={
         "old": "image to compare it with, in the same forms; default: the release before",
-        "new": "version, reference, digest, archive or OCI layout; default: built or published last",
+        "new": "version, reference, digest, archive or OCI layout; default: the newest",
         "scan": "compare known vulnerabilities too, by grype or trivy",
         "check": "fail if a change is in fail-on of the table diff, as the gate does",
         "markdown": "print it as Markdown",
