@@ -128,7 +128,9 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
 def _release(run: Edge, config: Config, version: str) -> Release:
     """Return the release of a version of this project."""
     opened = open_registries(config.registries, run.env, run.executor)
-    if release := find_release(opened, config, version):
+    with run.console.running(asking(opened)):
+        release = find_release(opened, config, version)
+    if release:
         return release
     raise InputError(
         f"there is no release {version}",

@@ -25,6 +25,7 @@ from fakes import write_project
 
 CONFIG = 'image = "thing"\n[registries.main]\nrepository = "here.example/thing"\n'
 REPOSITORY = cast("Repository", SimpleNamespace(name="here.example/thing"))
+OPENED = SimpleNamespace(repository=REPOSITORY, registry=SimpleNamespace(host="here.example"))
 DIGEST = f"sha256:{'1' * 64}"
 
 
@@ -69,7 +70,7 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "last_release": last,
         "find_release": find,
         "saved": lambda _, text: text,
-        "open_registries": lambda *_: [SimpleNamespace(repository=REPOSITORY)],
+        "open_registries": lambda *_: [OPENED],
         "diff_images": diffed,
     }.items():
         monkeypatch.setattr(work, name, value)
