@@ -81,7 +81,7 @@ def rows_of(table: MigrationTable) -> str:
     for row in table.rows:
         when = f" ({row.line.condition})" if row.line.condition else ""
         image = f" [{row.image}]" if row.image else ""
-        lines.append(f"{row.line.place}{image}{when}: {row.command or '-'}")
+        lines.append(f"{row.line.place}{image}{when}: {row.commands or '-'}")
         lines += [f"  {part}" for part in row.left]
     return "".join(f"{line}\n" for line in lines)
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
-from buildlib.adopt.dockerfile_facts import read_facts
+from buildlib.adopt.dockerfile_facts import DockerfileFacts, read_facts
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.hidden import CONFIDENTIAL, holds_secret
 from buildlib.adopt.settings import called
@@ -26,7 +26,6 @@ from buildlib.image.platform import parse_platforms
 from buildlib.image.reference import LATEST, canonical, parse_reference
 from buildlib.shell import csv_pairs
 
-_RELEASE: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?")
 _OF_PLATFORM: Final = re.compile(r"-(?:amd64|arm64(?:v8)?|armv?[67]|386|ppc64le|s390x|riscv64)$")
 _ADDRESS: Final = re.compile(r"[a-z]+://|git@|-$")
 # The keys of buildx's options that a build is given as they are: of one value, and of several.
@@ -178,6 +177,33 @@ class ImageBuilds:
         always = [one for one in self.builds if not one.line.condition] or self.builds
         return next((one for one in always if one.pushes), always[0])
 
+    @property
+    def data_path(self) -> str:
+        """Return the first volume of the stage that is built; empty: none is known."""
+        found = self._read(self.settings.get("target", ""))
+        return found.volumes[0].value if found and found.volumes else ""
+
+    def beside(self, line: DockerLine, reference: str) -> BuildLine | None:
+        """Return the line that builds what a line runs, where docker-run would build another.
+
+        Args:
+            line: that runs it.
+            reference: of the image, as written.
+        """
+        name, tag = facts.split_image(facts.with_facts(reference))
+        found = []
+        for build in self.builds:
+            service = build.line.where.startswith("service ") and build.line.file == line.file
+            built = {(one, given or LATEST) for one, given in build.names}
+            if (service and build.line.where == line.where) or (name, tag or LATEST) in built:
+                found.append(build)
+        return found[0] if found and all(map(self._differs, found)) else None
+
+    def _differs(self, build: BuildLine) -> bool:
+        """Return whether the options of a line make another image than the configuration."""
+        args = "--build-arg" in build.words and build is not self.main
+        return args or "--target" in build.words
+
     def translate(self, name: str) -> None:
         """Fill the settings, and the parts of each line.
 
@@ -211,15 +237,19 @@ class ImageBuilds:
         """Yield a row for each line, by the line's identity; `image` is that of `others`."""
         for build in self.builds:
             command = " ".join(("invoke docker-build", *build.words))
-            row = Row(line=build.line, command=command, image=image, parts=tuple(build.parts))
+            parts = tuple(map(_unabbreviated, build.parts))
+            row = Row(line=build.line, command=command, image=image, parts=parts)
             yield id(build.line), row
 
-    def _read_dockerfile(self) -> None:
+    def _read(self, target: str = "") -> DockerfileFacts | None:
         text = read_text(self.root / self.builds[0].dockerfile, self.root)
         try:
-            found = read_facts(text) if text is not None else None
+            return read_facts(text, target) if text is not None else None
         except BuildlibError:
-            found = None
+            return None
+
+    def _read_dockerfile(self) -> None:
+        found = self._read()
         if found:
             self._dockerfile = found.dockerfile
             self._called = {own: name for name in INJECTED if (own := called(found, name))}
@@ -248,11 +278,11 @@ class ImageBuilds:
 
     def _version(self, build: BuildLine) -> None:
         """Note a version that is written in the file: git tags have it from now on."""
-        given = {tag for _, tag in build.names if _RELEASE.fullmatch(tag)}
+        given = {tag for _, tag in build.names if facts.RELEASE.fullmatch(tag)}
         if self._declares("VERSION"):
             args = dict(_split_pair(text) for text in build.command.values("build-arg"))
             version = args.get("VERSION") or ""
-            given |= {version} if _RELEASE.fullmatch(version) else set()
+            given |= {version} if facts.RELEASE.fullmatch(version) else set()
         if len(given) == 1:
             build.version = given.pop()
             build.words += ["--version", build.version]
@@ -457,6 +487,13 @@ class ImageBuilds:
             build.default(one.text, "docker-build makes no attestation by itself")
         else:
             build.option(one.text, f"--{one.name}", one.value or "true")
+
+
+def _unabbreviated(part: Part) -> Part:
+    """Return a part that says so if it is abbreviated where it stood, and not here."""
+    if part.how in {How.LEFT, How.OPTION} or not facts.is_abbreviated(part.text):
+        return part
+    return part._replace(what=f"{part.what}; the revision in full, not abbreviated")
 
 
 def _shown(words: Sequence[str], build: BuildLine) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 
 from buildlib.adopt.shell_text import closing
 
+# A version as it is written in a file.
+RELEASE: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?")
 # What a command in a text finds out, and the placeholder that has it here.
 _COMMANDS: Final = (
     (re.compile(r"abbrev-ref|--show-current|symbolic-ref"), "{branch}"),
@@ -30,6 +32,7 @@ _TEMPLATES: Final = {
     "CommitDate": "{created}",
     "Branch": "{branch}",
 }
+_SHORT: Final = re.compile(r"--short\b|%h|ShortCommit")
 _TEMPLATE: Final = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 _ANY_TEMPLATE: Final = re.compile(r"\{\{.*?\}\}")
 _NAME: Final = re.compile(r"\$[A-Za-z_]\w*|\$[0-9@*#?!<^+|%]")
@@ -63,6 +66,14 @@ def with_facts(text: str) -> str:
         parts += [text[at:start], _fact(piece) or piece]
         at = end
     return "".join([*parts, text[at:]])
+
+
+def is_abbreviated(text: str) -> bool:
+    """Return whether a text has an abbreviated revision."""
+    return any(
+        _fact(text[start:end]) == "{revision}" and bool(_SHORT.search(text[start:end]))
+        for start, end in expansions(text)
+    )
 
 
 def _fact(piece: str) -> str:

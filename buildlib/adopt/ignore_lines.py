@@ -9,30 +9,48 @@ from typing import Final
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import context_path
 
-# Directories that tasks write, and that are somebody's own in many a repository.
-_WRITTEN: Final = ("dist", "data", "bin")
 _KEY: Final = "cosign.key"
-_GIT: Final = (".venv/", "__pycache__/", *(f"/{one}/" for one in _WRITTEN), _KEY)
-_DOCKER: Final = (".git", ".venv", "**/__pycache__", *_WRITTEN, _KEY)
+# Where docker-run --persistent keeps data unless data-dir says otherwise.
+_DATA: Final = "data"
+_BESIDE: Final = (".git", ".venv", "**/__pycache__")
 
 
-def git_lines(lines: Iterable[str], taken: Iterable[str]) -> tuple[str, ...]:
+def written(data: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the directories that tasks write, which are somebody's own in many a repository.
+
+    Args:
+        data: where the images keep data, relative to the repository.
+    """
+    return tuple(dict.fromkeys(("dist", *(data or (_DATA,)), "bin")))
+
+
+def git_lines(
+    lines: Iterable[str], taken: Iterable[str], names: Iterable[str] = written()
+) -> tuple[str, ...]:
     """Return what a `.gitignore` lacks.
 
     Args:
         lines: of the file.
         taken: names of what the repository has of its own.
+        names: of the directories that tasks write.
     """
     known = [line.strip().strip("/") for line in lines]
     known = [line for line in known if line and not line.startswith(("#", "!"))]
-    wanted = [line for line in _GIT if line.strip("/") not in {*taken}]
+    wanted = (".venv/", "__pycache__/", *(f"/{one}/" for one in names), _KEY)
     return tuple(
-        line for line in wanted if not any(fnmatchcase(line.strip("/"), one) for one in known)
+        line
+        for line in wanted
+        if line.strip("/") not in {*taken}
+        and not any(fnmatchcase(line.strip("/"), one) for one in known)
     )
 
 
 def docker_lines(
-    lines: Sequence[str], taken: Iterable[str], sources: Iterable[str], more: Iterable[str] = ()
+    lines: Sequence[str],
+    taken: Iterable[str],
+    sources: Iterable[str],
+    more: Iterable[str] = (),
+    names: Iterable[str] = written(),
 ) -> tuple[str, ...]:
     """Return what the ignore file of a Dockerfile lacks.
 
@@ -41,6 +59,7 @@ def docker_lines(
         taken: names of what the repository has of its own.
         sources: what the Dockerfile takes from the context.
         more: lines that are wanted besides.
+        names: of the directories that tasks write.
 
     Raises:
         InputError: the builder would refuse a line (exit 2).
@@ -51,18 +70,13 @@ def docker_lines(
     meant = [*map(context_path, sources), *excepted, *taken]
     return tuple(
         line
-        for line in dict.fromkeys((*_DOCKER, *more))
+        for line in dict.fromkeys((*_BESIDE, *names, _KEY, *more))
         if not ignore.excludes(line.replace("**", "x"))
         and not any(_means(path, line) for path in meant)
     )
 
 
-def own_names() -> tuple[str, ...]:
-    """Return the names of directories that tasks write."""
-    return _WRITTEN
-
-
 def _means(path: str, name: str) -> bool:
     """Return whether a path is one of this name, or below it; all of the context is not."""
-    first = path.partition("/")[0]
+    first = "/".join(path.split("/")[: name.count("/") + 1])
     return first == name or (first.strip("*.") != "" and fnmatchcase(name, first))

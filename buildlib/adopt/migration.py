@@ -42,6 +42,10 @@ class MigrationTable(Report):
         return [self._chosen(row).hidden() for row in self.translation.rows]
 
     def _chosen(self, row: Row) -> Row:
+        if row.before:
+            first = self._chosen(replace(row, command=row.before, before=""))
+            row = self._chosen(replace(row, before=""))
+            return replace(row, before=first.command) if row.command else row
         name = self.names.get(row.image, "")
         program, _, rest = row.command.partition(" ")
         task, _, options = rest.partition(" ")

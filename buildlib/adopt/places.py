@@ -57,6 +57,12 @@ class Repository(NamedTuple):
         return self.git.ask("config", "--get", f"remote.{name}.url")
 
     @property
+    def has_versions(self) -> bool:
+        """Return whether it has a tag of a version."""
+        names = self.git.ask("tag", "--list").split() if self.git else []
+        return any(map(_VERSION.fullmatch, names))
+
+    @property
     def tag_prefix(self) -> tuple[str, str]:
         """Return what all tags of versions begin with, and the newest of them; empty: nothing."""
         names = self.git.ask("tag", "--list", "--sort=-version:refname").split() if self.git else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,11 @@ from buildlib.adopt.configuration import (
 )
 from buildlib.adopt.dockerfile_facts import DockerfileFacts
 from buildlib.adopt.files import Change, NotAppendedError, appended, read_file
-from buildlib.adopt.ignore_lines import docker_lines, git_lines, own_names
+from buildlib.adopt.ignore_lines import docker_lines, git_lines, written
 from buildlib.adopt.places import DOCKERFILE, Repository
 from buildlib.adopt.settings import Setting, nested
 from buildlib.adopt.sources import docker_lines as command_lines
+from buildlib.adopt.stated_version import stated_version
 from buildlib.adopt.toml_text import toml_value
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import Translation
@@ -189,6 +191,8 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
         shown = ", ".join(others[:5]) + (" …" if others[5:] else "")
         found.notes.append(f"left out: {shown}; --dockerfile chooses another Dockerfile")
     found.notes += not_carried_over(translation, chosen)
+    if translation and repository.git and not repository.has_versions:
+        found.notes += _untagged(*stated_version(root, translation.rows))
     images, more = _images(found, repository, chosen, request, translation)
     found.images = tuple(filter(None, (one.name for one in images)))
     found.of_files = all(one.facts.is_of_files for one in images)
@@ -216,6 +220,15 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
         else:
             found.create(_WORKFLOW, text, text.splitlines())
     return found
+
+
+def _untagged(version: str, place: str) -> list[str]:
+    """Return what has to be done for the version that a file states."""
+    if not version:
+        return []
+    tag = f"{_TAG_PREFIX}{version}"
+    said = f"the version is {version} in {place}, but no git tag says so, which a build goes by"
+    return [f"{said}: tag the commit that has it first: git tag {tag}"]
 
 
 def _prefixes(table: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -341,15 +354,16 @@ def _ignored(
 ) -> None:
     """Plan the lines of `.gitignore` and of the ignore files of the builds."""
     root = repository.root
+    names = written(_data_directories(nested(found.settings) or repository.table))
     taken = [
         name
-        for name in own_names()
+        for name in names
         if (root / name).exists() and (repository.git is None or repository.tracks(name))
     ]
     if taken:
         found.notes.append(f"not ignored, as the repository has files there: {', '.join(taken)}")
     path = root / ".gitignore"
-    found.append(path, git_lines(_lines(path), taken))
+    found.append(path, git_lines(_lines(path), taken, names))
     # What tasks write is outside of any other context.
     by_file: dict[Path, list[AdoptedImage]] = {}
     for one in images:
@@ -360,7 +374,18 @@ def _ignored(
     for path, those in by_file.items():
         sources = [source for one in those for source in one.sources]
         needed = [".git"] if any(_needs_history(root, one.facts) for one in those) else []
-        found.append(path, docker_lines(_lines(path), [*taken, *needed], sources, more))
+        lines = docker_lines(_lines(path), [*taken, *needed], sources, more, names)
+        found.append(path, lines)
+
+
+def _data_directories(table: Mapping[str, Any]) -> list[str]:
+    """Return the directories of the repository that `docker-run --persistent` keeps data in."""
+    images = table.get("images")
+    tables = [table, *(images.values() if isinstance(images, dict) else ())]
+    runs = [one["run"] for one in tables if isinstance(one, dict) and "run" in one]
+    said = [one.get("data-dir") for one in runs if isinstance(one, dict)]
+    folders = [posixpath.normpath(one) for one in said if isinstance(one, str)]
+    return [one for one in folders if one != "." and not one.startswith(("/", "~", ".."))]
 
 
 def _lines(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, Final, NamedTuple
 
 from buildlib.adopt import facts
@@ -83,14 +84,32 @@ class _Done(NamedTuple):
     what: str
 
 
+class RunImage(NamedTuple):
+    """What is known of the image that a line runs.
+
+    Args:
+        name: without its path.
+        run: its table `run` so far.
+        data_path: its volume; empty: none is known.
+        before: the task that builds it, where docker-run would build another; empty: none.
+        configures: the line says how the image is run; a test does not.
+    """
+
+    name: str
+    run: Settings
+    data_path: str = ""
+    before: str = ""
+    configures: bool = True
+
+
 class RunLine:
     """A line that runs an image, taken apart."""
 
-    def __init__(self, line: DockerLine, command: CommandLine, name: str, root: Path) -> None:
-        """Take it apart; `name` is that of the image without its path."""
-        self.line, self.command, self._name, self._root = line, command, name, root
+    def __init__(self, line: DockerLine, command: CommandLine, image: RunImage, root: Path) -> None:
+        """Take it apart."""
+        self.line, self.command, self._image, self._root = line, command, image, root
         self.settings: Settings = {}
-        self._words: list[str] = []
+        self._words: list[str] = ["--no-build"] if image.before else []
         self._parts: list[Part] = []
 
     def row(self) -> Row:
@@ -103,7 +122,11 @@ class RunLine:
             done = self._option(option)
             self._parts.append(Part(option.text, *done))
         image, *words = self.command.words
-        self._parts.append(Part(image, How.DEFAULT, "the image that was built last"))
+        if self._image.before:
+            what = "--no-build runs what was built last, as above"
+            self._parts.append(Part(image, How.OPTION, what))
+        else:
+            self._parts.append(Part(image, How.DEFAULT, "the image that was built last"))
         command = " ".join(("invoke docker-run", *self._words))
         if words:
             shown = [facts.for_shell(word) for word in words]
@@ -112,7 +135,8 @@ class RunLine:
                 self._parts.append(Part(shlex.join(words), How.OPTION, "after --"))
             else:
                 self._parts.append(Part(shlex.join(words), How.LEFT, "only make knows the value"))
-        return Row(line=self.line, command=command, parts=tuple(self._parts))
+        parts = tuple(self._parts)
+        return Row(line=self.line, command=command, before=self._image.before, parts=parts)
 
     def _option(self, option: Option) -> _Done:
         value = option.value or ""
@@ -127,6 +151,8 @@ class RunLine:
 
     def _key(self, key: str, value: Any) -> _Done:  # noqa: ANN401 - of any key
         """Set a key of the table; a list or a table gets one entry more."""
+        if not self._image.configures:
+            return self._once(key, value)
         if isinstance(value, dict):
             self.settings.setdefault(key, {}).update(value)
         elif isinstance(value, list):
@@ -134,6 +160,23 @@ class RunLine:
         else:
             self.settings[key] = value
         return _Done(How.KEY, f"[run] {key}")
+
+    def _once(self, key: str, value: Any) -> _Done:  # noqa: ANN401 - of any key
+        """Give docker-run alone what other containers of the image do not have."""
+        before = self._image.run.get(key)
+        if isinstance(value, dict):
+            known = value.items() <= (before or {}).items()
+            words = [word for pair in value.items() for word in ("--env", "=".join(pair))]
+        elif isinstance(value, list):
+            known = {*value} <= {*(before or ())}
+            words = [word for one in value for word in ("--volume", one)]
+        else:
+            known, words = value == before, []
+        if known:
+            return _Done(How.KEY, f"[run] {key}")
+        if key in {"env", "mounts"}:
+            return self._given(*words)
+        return _Done(How.LEFT, f"[run] {key} is for every container; this is a command of its own")
 
     def _given(self, *words: str) -> _Done:
         shown = [facts.for_shell(word) for word in words]
@@ -157,7 +200,9 @@ class RunLine:
         host, here, inside = found[1] or "", found[2] or "", int(found[3])
         if "port" in self.settings:
             return self._parsed("ports", f"{here or inside}:{inside}", parse_ports)
-        self._key("port", inside)
+        done = self._key("port", inside)
+        if done.how is How.LEFT:
+            return done
         what = f"[run] port = {inside}"
         if here and here != str(inside):
             self._given("--port", here)
@@ -206,7 +251,27 @@ class RunLine:
             resolve_mount(value, self._root)
         except BuildlibError as error:
             return _Done(How.LEFT, error.why or error.what)
-        return self._key("mounts", [value])
+        folder = self._data_folder(value)
+        return self._data(folder) if folder else self._key("mounts", [value])
+
+    def _data_folder(self, mount: str) -> str:
+        """Return the directory of the repository that a mount keeps the image's data in."""
+        source, target = (*mount.split(":"), "")[:2]
+        folder = normpath(source)
+        inside = source.startswith("./") and folder != "." and not folder.startswith("..")
+        is_data = target.rstrip("/") == self._image.data_path.rstrip("/") != ""
+        return folder if inside and is_data else ""
+
+    def _data(self, folder: str) -> _Done:
+        """Let `--persistent` mount a directory for the data."""
+        known = self._image.run.get("data-dir", self.settings.get("data-dir"))
+        if known is None and self._image.configures:
+            known = folder
+            self._key("data-dir", folder)
+        if known != folder:
+            return self._given("--data-dir", folder)
+        self._words.append("--persistent")
+        return _Done(How.KEY, f'[run] data-dir = "{folder}", which --persistent mounts')
 
     def _network(self, value: str) -> _Done:
         try:
@@ -251,7 +316,7 @@ class RunLine:
         return _Done(How.DEFAULT, "docker-run builds the image before")
 
     def _named(self, value: str) -> _Done:
-        if value == self._name:
+        if value == self._image.name:
             return _Done(How.DEFAULT, "a container is named after its image")
         return self._given("--name", value)
 

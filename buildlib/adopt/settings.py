@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -165,26 +164,13 @@ def _choose_port(found: dict[tuple[str, ...], Setting]) -> None:
 
 
 def _choose_data(found: dict[tuple[str, ...], Setting]) -> None:
-    """Let `--persistent` mount what is mounted where the data is, and nothing be mounted twice."""
+    """Let nothing be mounted twice: what is mounted where the data is keeps it already."""
     path, mounts = found.get(("run", "data-path")), found.get(("run", "mounts"))
     if path is None or mounts is None or not isinstance(mounts.value, list):
         return
-    target = str(path.value).rstrip("/")
-    pairs = {one: one.split(":") for one in mounts.value}
-    own = [one for one, words in pairs.items() if words[1:2] and words[1].rstrip("/") == target]
-    if not own:
-        return
-    folder = posixpath.normpath(pairs[own[0]][0])
-    if pairs[own[0]][0].startswith("./") and folder != "." and not folder.startswith(".."):
-        found["run", "data-dir"] = mounts._replace(path=("run", "data-dir"), value=folder)
-    else:
-        # A volume, or a directory elsewhere, keeps the data already.
+    targets = ("".join(one.split(":")[1:2]).rstrip("/") for one in mounts.value)
+    if str(path.value).rstrip("/") in targets:
         del found["run", "data-path"]
-        return
-    others = [one for one in mounts.value if one not in own]
-    found["run", "mounts"] = mounts._replace(value=others)
-    if not others:
-        del found["run", "mounts"]
 
 
 def _choose_health(

@@ -13,12 +13,14 @@ from buildlib.adopt.build_lines import BuildLine, ImageBuilds, image_name, is_na
 from buildlib.adopt.docker_options import CommandLine, parse_command
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.hidden import CONFIDENTIAL, holds_secret
-from buildlib.adopt.run_lines import RunLine, service_row
+from buildlib.adopt.run_lines import RunImage, RunLine, service_row
 from buildlib.adopt.translation import How, Part, Row, Settings, Translation, own_parts
 from buildlib.image.reference import canonical, parse_reference
 
 # What smoke calls the checks of all ports but the first.
 OTHER_PORTS: Final = "listens on port *"
+# The rank of a line that runs another build with a command of its own.
+_TEST: Final = 3
 _ENV: Final = "set it in the environment of the task"
 # The task that does the same, and why its parts need not be carried over.
 _SIMPLE: Final[Mapping[str, tuple[str, str]]] = {
@@ -99,6 +101,7 @@ class _Translator:
         self._rows: dict[int, Row] = {}
         # Which image a name is of, by its last element.
         self._images: dict[str, str] = {}
+        self._built: dict[str, ImageBuilds] = {}
         # By the file and the service of a compose file.
         self._services: dict[tuple[str, str], str] = {}
 
@@ -108,7 +111,8 @@ class _Translator:
         self._registries(pushed)
         self._logins()
         self._create()
-        for line in self._lines:
+        # What runs the service is what is configured; what a test has besides comes after that.
+        for line in sorted(self._lines, key=self._run_rank):
             if id(line) not in self._rows:
                 self._rows[id(line)] = self._row(line)
         rows = tuple(self._rows[id(line)] for line in self._lines)
@@ -153,6 +157,7 @@ class _Translator:
                 if build.line.where.startswith("service "):
                     self._services[build.line.file, build.line.where] = other
             self._rows |= dict(image.rows(other))
+            self._built[other] = image
             if other:
                 self._others[other] = image.settings
             else:
@@ -266,13 +271,42 @@ class _Translator:
             return self._published
         return self._use if command.name == "buildx use" else None
 
+    def _image_run(self, line: DockerLine) -> str | None:
+        """Return which image of the repository a line runs."""
+        command = self._commands[id(line)]
+        if command.name != "run" or not command.words:
+            return None
+        short = facts.last_part(facts.split_image(command.words[0])[0])
+        return self._services.get((line.file, line.where), self._images.get(short))
+
+    def _run_rank(self, line: DockerLine) -> int:
+        """Return how far a line is from running the service: the image as it is, by itself."""
+        image = self._image_run(line)
+        if image is None:
+            return 0
+        reference, *words = self._commands[id(line)].words
+        return 2 * bool(words) + bool(self._built[image].beside(line, reference))
+
+    def _configures(self, line: DockerLine, image: str) -> bool:
+        """Return whether no line is closer to running the service, and this one is no test."""
+        ranks = (self._run_rank(one) for one in self._lines if self._image_run(one) == image)
+        return self._run_rank(line) == min(ranks) < _TEST
+
     def _run(self, line: DockerLine, command: CommandLine) -> Row:
-        name, _ = facts.split_image(command.words[0])
-        short = facts.last_part(name)
-        image = self._services.get((line.file, line.where), self._images.get(short))
+        image = self._image_run(line)
         if image is None:
             return self._beside(line, command)
-        run = RunLine(line, command, short, self._root)
+        builds = self._built[image]
+        build = builds.beside(line, command.words[0])
+        before = [word for word in build.words if word != "--push"] if build else []
+        known = RunImage(
+            name=facts.last_part(facts.split_image(command.words[0])[0]),
+            run=self._of(image).get("run", {}),
+            data_path=builds.data_path,
+            before=" ".join(("invoke docker-build", *before)) if build else "",
+            configures=self._configures(line, image),
+        )
+        run = RunLine(line, command, known, self._root)
         row = run.row()
         table = self._of(image).setdefault("run", {}) if run.settings else {}
         for key, value in run.settings.items():

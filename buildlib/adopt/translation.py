@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from buildlib.adopt.evidence import DockerLine
@@ -53,14 +54,21 @@ class Row:
     Args:
         line: that was found.
         command: the task with its options, for a shell; empty: there is none.
+        before: what has to be run first; empty: nothing.
         image: which of the `others` of the translation it is about; empty: the main one.
         parts: everything that the line has.
     """
 
     line: DockerLine
     command: str = ""
+    before: str = ""
     image: str = ""
     parts: tuple[Part, ...] = ()
+
+    @property
+    def commands(self) -> str:
+        """Return all that does the same."""
+        return f"{self.before} && {self.command}" if self.before else self.command
 
     @property
     def left(self) -> tuple[Part, ...]:
@@ -74,6 +82,7 @@ class Row:
             self,
             line=replace(self.line, argv=tuple(hide_words(self.line.argv))),
             command=hide_text(self.command, known),
+            before=hide_text(self.before, known),
             parts=tuple(one.hidden(known) for one in self.parts),
         )
 
@@ -83,8 +92,10 @@ class Row:
         where = f"  {self.line.where}" if self.line.where else ""
         shown = shell_line(self.line.argv) if self.line.argv else ""
         lines = [f"{self.line.place}{where}{when}", f"  {shown}" if shown else ""]
-        lines.append(f"  → {self.command or 'nothing does the same'}")
-        lines += [f"    {part}" for part in self.parts]
+        lines.append(f"  → {self.commands or 'nothing does the same'}")
+        # What one reason holds for is one line.
+        for (how, what), parts in groupby(self.parts, key=lambda part: part[1:]):
+            lines.append(f"    {Part(' '.join(part.text for part in parts), how, what)}")
         return "\n".join(filter(None, lines))
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,7 +106,7 @@ class Row:
             "where": self.line.where,
             "condition": self.line.condition,
             "argv": list(self.line.argv),
-            "command": self.command,
+            "command": self.commands,
             "image": self.image,
             "parts": [
                 {"text": part.text, "how": str(part.how), "what": part.what} for part in self.parts

@@ -19,7 +19,8 @@ from buildlib.image.documents import is_digest
 from buildlib.image.layout import is_layout, open_layout
 from buildlib.image.reference import LATEST, Reference, parse_reference
 from buildlib.image.size import saved
-from buildlib.publish.last_release import last_release
+from buildlib.publish.last_release import Release, find_release, last_release
+from buildlib.records.store import open_store
 from buildlib.registry.open import asking, chosen_registries, open_registries
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import pulled
@@ -54,8 +55,14 @@ def diff(run: Edge, options: DiffOptions) -> None:
     else:
         request.notes.append(NOT_SCANNED)
     with ExitStack() as stack:
-        old = stack.enter_context(_old(run, config, options.old))
-        new = stack.enter_context(_image(run, config, options.new or config.local_image))
+        release = None if options.new else _published(run, config)
+        own = release.name.rpartition(":")[2] if release else ""
+        old = stack.enter_context(_old(run, config, options.old, own))
+        if release:
+            opening = from_registry(run, release.repository, release.digest, release.name)
+            new = stack.enter_context(opening)
+        else:
+            new = stack.enter_context(_image(run, config, options.new or config.local_image))
         with run.console.running("comparing the images"):
             report = diff_images(old, new, request)
     if options.markdown:
@@ -66,15 +73,26 @@ def diff(run: Edge, options: DiffOptions) -> None:
         raise_problems(broken_rules(report, config.diff_settings()))
 
 
+def _published(run: Edge, config: Config) -> Release | None:
+    """Return the image that was published last; None: another was built since, or it is gone."""
+    store = open_store(config, run.env)
+    records = store.usable() if store else iter(())
+    last = next((one for one in records if one.image == config.image and one.digest), None)
+    if last is None or not last.registries:
+        return None
+    found = in_registry(run, config, last.digest)
+    return Release(f"{found[0].name}:{last.version}", last.digest, found[0]) if found else None
+
+
 @contextmanager
-def _old(run: Edge, config: Config, text: str) -> Iterator[Subject]:
+def _old(run: Edge, config: Config, text: str, own: str) -> Iterator[Subject]:
     if text:
         with _image(run, config, text) as found:
             yield found
         return
     opened = open_registries(chosen_registries(config, ()), run.env, run.executor)
     with run.console.running(asking(opened)):
-        release = last_release(opened, config)
+        release = last_release(opened, config, own)
     if release is None:
         raise InputError(
             "there is no release to compare with",
@@ -91,6 +109,12 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
     """Open an image: a layout, an archive, one in a registry, or one of the engine."""
     layout = is_layout(Path(text))
     is_local = layout or archive_file(text) is not None or text == config.local_image
+    version = "" if is_local or is_digest(text) else config.naming.version_of(text)
+    if version and config.registries:
+        release = _release(run, config, version)
+        with from_registry(run, release.repository, release.digest, release.name) as subject:
+            yield subject
+        return
     found = None if is_local else in_registry(run, config, text)
     if found:
         with from_registry(run, *found, text) as subject:
@@ -99,6 +123,20 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
     opening = open_layout(Path(text)) if layout else saved(run.executor, text)
     with run.console.opening(f"reading {text}", opening) as archive:
         yield Subject(name=text, archive=archive)
+
+
+def _release(run: Edge, config: Config, version: str) -> Release:
+    """Return the release of a version of this project."""
+    opened = open_registries(config.registries, run.env, run.executor)
+    with run.console.running(asking(opened)):
+        release = find_release(opened, config, version)
+    if release:
+        return release
+    raise InputError(
+        f"there is no release {version}",
+        why=f"no tag of it in {', '.join(one.repository.name for one in opened)}",
+        hint=f"an image of the engine has a name: {config.image}:{version}",
+    )
 
 
 @contextmanager

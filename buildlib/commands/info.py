@@ -52,8 +52,7 @@ def show_config(run: Edge, *, as_json: bool) -> None:
         values["context"] = {"path": found.context, **given}
     values["tags"] = found.tag_rules()
     values["policy"] = found.image_policy()
-    values["scan"] = found.scan_settings()
-    values["diff"] = found.diff_settings()
+    values |= _gate_settings(found)
     keys = {
         key: {"value": _plain(values[key]), "source": str(found.source_of(key))} for key in values
     }
@@ -82,10 +81,26 @@ def _as_toml(config: Config, written: Mapping[str, object]) -> Iterator[str]:
         elif isinstance(default, str):
             yield f"# {key} = {toml_value(str(default))}"
     for key, table in tables.items():
-        lines = toml_tables((*top, key), table, list(_defaults(config, key, table)))
+        lines = toml_tables(
+            (*top, key), table, list(_defaults(getattr(config, key.replace("-", "_")), table))
+        )
         yield next(lines)
         yield f"# {config.source_of(key)}"
         yield from lines
+    for key, settings in _gate_settings(config).items():
+        if key not in tables:
+            yield ""
+            yield f"# [{toml_key(*top, key)}]"
+            yield from _defaults(settings, {})
+
+
+def _gate_settings(config: Config) -> dict[str, object]:
+    """Return the tables that count in a publication, also where they are not configured."""
+    return {
+        "publish": config.publishing(),
+        "scan": config.scan_settings(),
+        "diff": config.diff_settings(),
+    }
 
 
 def _given(config: Config, key: str, written: Mapping[str, object]) -> object:
@@ -101,9 +116,8 @@ def _given(config: Config, key: str, written: Mapping[str, object]) -> object:
     return _plain(getattr(config, key.replace("-", "_")))
 
 
-def _defaults(config: Config, key: str, table: Mapping[str, object]) -> Iterator[str]:
+def _defaults(settings: object, table: Mapping[str, object]) -> Iterator[str]:
     """Yield a comment for each key of a table that is left out and counts all the same."""
-    settings = getattr(config, key.replace("-", "_"))
     if not is_dataclass(settings):
         return
     for one in fields(settings):

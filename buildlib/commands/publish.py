@@ -359,7 +359,7 @@ def publish(
 
 def _hand_on(run: Edge, image: str, receipt: Receipt) -> None:
     """Write what later steps of a workflow get."""
-    tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
+    tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.given]
     version, digest = receipt.version, receipt.digest
     write_outputs(run.env, image=image, version=version, digest=digest, tags=tags)
 

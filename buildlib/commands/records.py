@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.errors import InputError, did_you_mean
 from buildlib.program import PROGRAM
 from buildlib.records.record import Record, RecordError
 from buildlib.records.store import RecordStore, open_store
+from buildlib.text import table
 
 
 def kept_records(run: Edge, config: Config) -> RecordStore:
@@ -51,7 +56,7 @@ def last_record(run: Edge, store: RecordStore, image: str) -> Record:
 
 
 def named_record(store: RecordStore, name: str) -> Record:
-    """Return the record with an identifier, or with the only one that begins so.
+    """Return the record of an identifier or its beginning, or the only one of a version.
 
     Raises:
         InputError: there is no such record, there are several, or it can't be read (exit 2).
@@ -60,13 +65,52 @@ def named_record(store: RecordStore, name: str) -> Record:
     found = [path for one, path in known.items() if one.startswith(name) or path.stem == name]
     if name in known:
         found = [known[name]]
+    several = f"several records begin with {name!r}"
+    if not found:
+        several = f"several records are of {name}"
+        # A beginning of an identifier is a number: a version comes after that.
+        found = [path for path in known.values() if _version_of(store, path) == name]
     if len(found) == 1:
         return store.read(found[0])
     if found:
-        several = [one for one in known if one.startswith(name)]
-        raise InputError(f"several records begin with {name!r}", why=f"known: {', '.join(several)}")
+        names = ", ".join(path.stem.rpartition("-")[0] for path in found)
+        raise InputError(several, why=f"known: {names}")
     raise InputError(
         f"there is no record {name!r}",
         why="" if known else f"none is in {store.folder}",
         hint=did_you_mean(name, known) if known else f"{PROGRAM} docker-build writes one",
     )
+
+
+def _version_of(store: RecordStore, path: Path) -> str:
+    with suppress(RecordError):
+        return store.read(path).version
+    return ""
+
+
+def listed(records: Iterable[Record]) -> list[dict[str, object]]:
+    """Return what a list shows of records."""
+    return [
+        {
+            "id": one.id,
+            "started": one.started,
+            "task": one.task,
+            "image": one.image,
+            "version": one.version,
+            "seconds": one.seconds,
+            "result": one.result,
+        }
+        for one in records
+    ]
+
+
+def list_text(rows: Iterable[Mapping[str, object]]) -> str:
+    """Return the list for people, a line for each record."""
+    lines = [
+        [
+            *(str(row["id"]), f"{str(row['started'])[:19]}Z", str(row["task"])),
+            *(f"{row['image']} {row['version']}", f"{row['seconds']:.1f} s", str(row["result"])),
+        ]
+        for row in rows
+    ]
+    return table(lines) if lines else "there are no records"

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.commands.contents import image_diff, with_contents
-from buildlib.commands.records import kept_records, last_record, named_record
+from buildlib.commands.records import (
+    kept_records,
+    last_record,
+    list_text,
+    listed,
+    named_record,
+)
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
 from buildlib.files import write_text
@@ -28,13 +34,15 @@ class ReportOptions(NamedTuple):
     """The task's options.
 
     Args:
-        record: identifier; empty: the last one.
-        compare: identifier of another record.
+        record: identifier or version; empty: the last one.
+        compare: the same of another record.
+        listed: only list the records.
         output: of the page; None: a file of its own in dist.
     """
 
     record: str = ""
     compare: str = ""
+    listed: bool = False
     output: Path | None = None
     otlp: Path | None = None
     opened: bool = False
@@ -48,14 +56,18 @@ def report(run: Edge, options: ReportOptions) -> None:
     Raises:
         InputError: there is no such record, or it can't be written (exit 2).
     """
-    page = bool(options.compare or options.output or options.opened)
+    page = bool((options.compare and not options.markdown) or options.output or options.opened)
     if options.as_json + options.markdown + page > 1:
         raise InputError(
             "--json and --markdown print the report, and write no page",
-            hint="give one of them, without --compare, --output and --open",
+            hint="give one of them, without --output and --open; --json without --compare",
         )
     config = run.config()
     store = kept_records(run, config)
+    if options.listed:
+        rows = listed(store.usable())
+        run.console.answer(to_json({"records": rows}) if options.as_json else list_text(rows))
+        return
     name = options.record
     record = named_record(store, name) if name else last_record(run, store, config.image)
     if options.otlp:
@@ -64,11 +76,12 @@ def report(run: Edge, options: ReportOptions) -> None:
     if options.as_json:
         run.console.answer(to_json(record.as_dict()))
         return
+    before = named_record(store, options.compare) if options.compare else None
     if options.markdown:
-        run.console.answer(as_markdown(record).rstrip())
+        text = as_markdown(record, compare(record, before) if before else None)
+        run.console.answer(text.rstrip())
         return
     record = with_contents(run, config, store, record)
-    before = named_record(store, options.compare) if options.compare else None
     images = image_diff(run, config, before, record) if before else None
     earlier = islice(store.usable(record.key, record.id), _BUILDS - 1)
     history = [*reversed([*earlier]), record]

@@ -154,7 +154,10 @@ def _sizes(old: Description, new: Description) -> tuple[Mapping[str, Facts], Map
 
 
 def _layers(old: Description, new: Description) -> Iterator[Change]:
-    """Yield the layers that only one image has; those of the same instruction belong together."""
+    """Yield the layers that only one image has; those of the same instruction belong together.
+
+    A layer of which only the times differ has not changed.
+    """
     shared = {one.diff_id for one in old.layers} & {one.diff_id for one in new.layers}
     both = old.packed == new.packed
 
@@ -171,7 +174,19 @@ def _layers(old: Description, new: Description) -> Iterator[Change]:
             found[item] = {"digest": layer.diff_id, **size}
         return found
 
-    yield from _section(Section.LAYERS, named(old.layers), named(new.layers))
+    one, other = named(old.layers), named(new.layers)
+    contents = [
+        {layer.diff_id: layer.content for layer in layers} for layers in (old.layers, new.layers)
+    ]
+    alike = {
+        item
+        for item in one.keys() & other.keys()
+        if contents[0][str(one[item]["digest"])]
+        and contents[0][str(one[item]["digest"])] == contents[1][str(other[item]["digest"])]
+    }
+    yield from (
+        change for change in _section(Section.LAYERS, one, other) if change.item not in alike
+    )
 
 
 def _vulnerable(findings: tuple[Vulnerability, ...]) -> Mapping[str, Facts]:

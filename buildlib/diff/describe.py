@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
@@ -46,11 +47,15 @@ Facts = Mapping[str, Value]
 
 
 class LayerFacts(NamedTuple):
-    """A layer: its digest when unpacked, bytes as stored, and the instruction that made it."""
+    """A layer: its digest when unpacked, bytes as stored, and the instruction that made it.
+
+    `content` stands for all that counts of its entries, which times do not; empty: not known.
+    """
 
     diff_id: str
     size: int
     made_by: str
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +101,6 @@ def describe(
     image: Image,
     *,
     allowed: Iterable[str] = (),
-    packages: Mapping[str, str] | None = None,
     findings: tuple[Vulnerability, ...] | None = None,
 ) -> Description:
     """Read an image down to the content of its files.
@@ -105,19 +109,21 @@ def describe(
         archive: that holds it.
         image: of one platform.
         allowed: patterns of variables and labels that are shown, although they look secret.
-        packages: of the image.
         findings: of the image.
 
     Raises:
         InputError: a layer can't be read, or engines could not unpack it (exit 2).
     """
     rootfs, unpacked = Rootfs(), 0
+    contents = list[str]()
     for layer in image.layers:
+        content = hashlib.sha256()
         try:
-            for one in rootfs.unpack(archive.files(layer, contents=True)):
+            for one in rootfs.unpack(_hashed(archive.files(layer, contents=True), content)):
                 unpacked += one.file.size
         except LayerError as error:
             raise archive.unreadable(layer, error) from error
+        contents.append(content.hexdigest())
     patterns = tuple(allowed)
     config, labels = dict(_settings(image.runtime)), image.labels
     return Description(
@@ -126,8 +132,13 @@ def describe(
         unpacked=unpacked,
         packed=not any(layer.media_type.endswith("tar") for layer in image.layers),
         layers=tuple(
-            LayerFacts(layer.diff_id, layer.size, hide_assigned(layer.created_by, HIDDEN, patterns))
-            for layer in image.layers
+            LayerFacts(
+                layer.diff_id,
+                layer.size,
+                hide_assigned(layer.created_by, HIDDEN, patterns),
+                content,
+            )
+            for layer, content in zip(image.layers, contents, strict=True)
         ),
         config=config,
         labels={name: text for name, text in labels.items() if name not in _BASE_LABELS},
@@ -138,9 +149,15 @@ def describe(
             if looks_secret(item.removeprefix(ENV), text, patterns)
         ),
         files={path: _facts(one.file) for path, one in rootfs.visible().items()},
-        packages=packages,
         findings=findings,
     )
+
+
+def _hashed(files: Iterable[File], content: hashlib._Hash) -> Iterator[File]:
+    """Yield the entries of a layer, and hash all that counts of them."""
+    for one in files:
+        content.update(repr((one.path, *_facts(one).items())).encode("utf-8", "surrogatepass"))
+        yield one
 
 
 def _settings(runtime: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -88,7 +88,9 @@ def parts_of(group: str, config: Config, skipped: frozenset[str] = frozenset()) 
         if group == PUBLISH and config.publishing().sign and SIGN_GATE not in skipped:
             found.add(SIGN)
     elif group == SMOKE:
-        found |= set(_GATES[SMOKE])
+        found |= {BUILD, *_GATES[SMOKE]}
+    elif group == RUN:
+        found.add(BUILD)
     return tuple(one for one in GROUPS if one in found)
 
 

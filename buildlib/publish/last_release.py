@@ -51,6 +51,23 @@ def last_release(opened: Iterable[Opened], config: Config, own: str = "") -> Rel
     return None
 
 
+def find_release(opened: Iterable[Opened], config: Config, version: str) -> Release | None:
+    """Return the release of a version in the first registry that has it; None: none has it.
+
+    Raises:
+        AuthorisationError, TransientError, EngineError: a registry does not answer.
+    """
+    naming = config.naming
+    wanted = naming.read(version)
+    for one in opened:
+        known = versions_in(one.repository.tags(), config.tag_rules(one.registry), naming)
+        tags = [tag for found, tag in known if wanted and found.key == wanted.key]
+        for tag in (version, *tags):
+            if digest := one.repository.digest(tag):
+                return Release(f"{one.registry.repository}:{tag}", digest, one.repository)
+    return None
+
+
 @contextmanager
 def pulled_release(
     opened: Iterable[Opened], config: Config, own: str = ""

@@ -102,6 +102,11 @@ class TargetRecord:
     retries: int = 0
     error: str = ""
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Return the tags that it has, in the order of the plan; a kept receipt has its own."""
+        return tuple(tag for tag in dict.fromkeys((*self.wanted, *self.tags)) if tag in self.tags)
+
 
 @dataclass(kw_only=True)
 class Receipt:

@@ -45,7 +45,7 @@ def _registries(receipt: Receipt) -> str:
                 f"{record.sent} ({human_size(record.size)})" if record.digest else "-",
                 str(record.there) if record.digest else "-",
                 record.signed_by or "-",
-                " ".join(record.tags) or "-",
+                " ".join(record.given) or "-",
                 _outcome(record),
             )
         )

@@ -24,6 +24,7 @@ _REMOTE: Final = re.compile(r"(?:^|\] ADD .*)(?:https?|git)://|^\[context .*\] l
 # Of COPY, or of a mount.
 _FROM: Final = re.compile(r"[-,=]from=([^\s,]+)")
 _LONGEST: Final = 80
+_ANYWAY: Final = "; would have run anyway: "
 # How many files are named.
 _NAMES: Final = 3
 LOST: Final = "inputs are the same: the builder no longer had the cache"
@@ -127,7 +128,10 @@ class Comparison:
             # What was cached is what it was, whatever ran before it.
             return None
         causes = [found for one in step.inputs if (found := self.cause(one))]
+        causes.sort(key=lambda one: _ANYWAY not in one.text)
         follows = next((one for one in causes if one.kind != "lost"), None)
+        if follows and follows.kind == "no-cache" and step.parts.total and step.ended:
+            return self._anyway(follows, step, (step,))
         if follows or not step.parts.total or not step.ended:
             return follows or next(iter(causes), None)
         own = self._own(step)
@@ -140,11 +144,27 @@ class Comparison:
         # A base that was looked up, or pulled again, is no work of its own.
         looked_up = step.parts.instruction.startswith("FROM ")
         if not looked_up and (found := self._outside(step)):
-            return _made(step, (*found, ()))
+            made = _made(step, (*found, ()))
+            steps = (step, *self._above(step))
+            return self._anyway(made, step, steps) if made.kind == "no-cache" else made
         for one in (step, *self._above(step)):
             if found_here := self._local(one):
                 return _made(one, found_here)
         return None
+
+    def _anyway(self, cause: Cause, step: Step, steps: Iterable[Step]) -> Cause:
+        """Return the cause of a step that had to run, with what else would have made it run.
+
+        Args:
+            cause: that the cache was not to be used.
+            step: that ran.
+            steps: which may differ from those of the build before.
+        """
+        found = (local for one in steps if (local := self._local(one)))
+        if _ANYWAY in cause.text or not (differs := next(found, None)):
+            return cause
+        _, text, paths = differs
+        return _made(step, (cause.kind, f"{cause.text}{_ANYWAY}{text}", paths))
 
     def _above(self, step: Step) -> list[Step]:
         """Return the steps before a step, the first one first."""

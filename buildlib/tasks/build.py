@@ -206,8 +206,9 @@ def docker_why(context: Context, step: str = "", *, json: bool = False) -> None:
 @task(
     auto_shortflags=False,
     help={
-        "id": "record of a build, or the beginning of its identifier; default: the last one",
-        "compare": "record of another build to compare it with",
+        "id": "identifier of a record, its beginning, or its version; default: the last one",
+        "compare": "identifier or version of another build's record to compare it with",
+        "list": "list the records, and write no page",
         "output": "write the page to this file; default: dist/IMAGE-report-ID.html",
         "open": "open the page in a browser",
         "markdown": "print a summary in Markdown, and write no page",
@@ -222,6 +223,7 @@ def docker_report(
     output: str = "",
     otlp: str = "",
     *,
+    list: bool = False,
     open: bool = False,
     markdown: bool = False,
     json: bool = False,
@@ -236,6 +238,7 @@ def docker_report(
         options = ReportOptions(
             record=id,
             compare=compare,
+            listed=list,
             output=Path(output) if output else None,
             otlp=Path(otlp) if otlp else None,
             opened=open,

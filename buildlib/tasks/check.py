@@ -177,8 +177,8 @@ def docker_smoke(
 @task(
     auto_shortflags=False,
     help={
-        "old": "image to compare it with, in the same forms; default: the last release",
-        "new": "reference, digest, archive or OCI layout; default: the image built last",
+        "old": "image to compare it with, in the same forms; default: the release before",
+        "new": "version, reference, digest, archive or OCI layout; default: the newest",
         "scan": "compare known vulnerabilities too, by grype or trivy",
         "check": "fail if a change is in fail-on of the table diff, as the gate does",
         "markdown": "print it as Markdown",

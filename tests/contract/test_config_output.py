@@ -101,7 +101,8 @@ def test_the_comments_are_what_counts_where_nothing_is_configured(
     (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
     printed = _printed(tmp_path, {}, capsys)
     uncommented = "\n".join(
-        line.removeprefix("# ") if " = " in line else line for line in printed.splitlines()
+        line.removeprefix("# ") if " = " in line or line.startswith("# [") else line
+        for line in printed.splitlines()
     )
     assert "start-timeout = 30" in uncommented
     (tmp_path / "buildlib.toml").write_text(uncommented, encoding="utf-8")
@@ -151,3 +152,16 @@ def test_each_of_several_images_is_a_file_of_its_own(
         wanted = _values(load_config(checkout.root, {}, image=name))
         found = _values(load_config(folder, {}))
         assert {key for key in wanted if wanted[key] != found[key]} == {"name", "images"}
+
+
+@pytest.mark.parametrize("text", ["", '[publish]\ngates = ["smoke"]\n'])
+def test_the_gates_of_a_publication_are_shown_whether_configured_or_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "buildlib.toml").write_text(f'image = "thing"\n{text}', encoding="utf-8")
+    root = tmp_path
+    printed = _printed(root, {}, capsys)
+    shown = 'gates = ["smoke"]' if text else '# gates = ["smoke", "policy", "size", "scan", "sbom"]'
+    assert shown in printed.splitlines()
+    assert "# sign = true" in printed
+    assert '# severity = "high"' in printed

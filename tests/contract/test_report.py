@@ -114,12 +114,30 @@ def test_a_build_is_named_by_the_beginning_of_its_identifier(
     words = ("--id", "20260228", "--compare", NOW, "--output", str(path))
     done = shop.invoke("docker-report", *words)
     assert (done.returncode, done.stdout) == (0, f"{path}\n")
-    assert f"Compared with {NOW}" in path.read_text("utf-8")
+    assert f"Compared with 1.5.0 ({NOW})" in path.read_text("utf-8")
 
 
-def test_an_identifier_that_no_record_has_is_an_error_with_those_that_are_there(
-    shop: Checkout,
-) -> None:
+def test_records_are_listed_and_named_by_their_version(shop: Checkout) -> None:
+    done = shop.invoke("docker-report", "--list")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [NOW, BEFORE]
+    assert " 1.4.0 " in done.stdout.splitlines()[1]
+    done = shop.invoke("docker-report", "--list", "--json")
+    rows = json.loads(done.stdout)["records"]
+    assert [(one["id"], one["version"]) for one in rows] == [(NOW, "1.5.0"), (BEFORE, "1.4.0")]
+    done = shop.invoke("docker-report", "--id", "1.4.0", "--json")
+    assert json.loads(done.stdout)["id"] == BEFORE
+
+
+def test_a_comparison_is_printed_as_markdown(shop: Checkout) -> None:
+    done = shop.invoke("docker-report", "--markdown", "--compare", "1.4.0")
+    assert done.returncode == 0, done.stderr
+    assert "#### Compared with 1.4.0" in done.stdout
+    assert "| go.sum | changed |" in done.stdout
+    assert "`sha256:" in done.stdout
+
+
+def test_an_identifier_that_no_record_has_is_an_error_with_a_close_one(shop: Checkout) -> None:
     done = shop.invoke("docker-report", "--id", NOW[:-1] + "x")
     assert done.returncode == 2
     assert f"did you mean {NOW}?" in done.stderr

@@ -101,8 +101,8 @@ def test_what_was_built_last_is_compared_with_the_last_release(
     ]
     assert [one for one in changes if one[0] != "packages"] == expected
 
-    # By digest, by reference and from a file it is the same release.
-    for words in (digest, f"{name}@{digest}", f"{name}:latest", str(old)):
+    # By digest, by reference, by version and from a file it is the same release.
+    for words in (digest, f"{name}@{digest}", f"{name}:latest", str(old), "1.0.0"):
         same = diff("--old", words)
         assert same["old"]["digest"] == digest
         assert same["platforms"][0]["changes"] == platform["changes"]

@@ -213,7 +213,8 @@ def test_a_group_needs_what_its_gates_need(tmp_path: Path) -> None:
     config = _config(tmp_path, 'image = "t"\n[publish]\ngates = ["scan"]\nsign = false\n')
     assert parts_of("publish", config) == ("build", "scan", "publish")
     assert parts_of("rehearse", config) == ("build", "scan", "rehearse")
-    assert parts_of("smoke", config) == ("run", "policy", "smoke")
+    assert parts_of("run", config) == ("build", "run")
+    assert parts_of("smoke", config) == ("build", "run", "policy", "smoke")
     with pytest.raises(InputError, match="unknown 'publihs'") as caught:
         check_group("publihs")
     assert caught.value.hint == "did you mean publish?"

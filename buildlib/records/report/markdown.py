@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from buildlib.files import counted, human_size, write_text
 from buildlib.records.record import Record
+from buildlib.records.report.compare import Comparison
 from buildlib.records.report.texts import cached_of, duration, share, shown
 from buildlib.records.report.timeline import timeline
 
 # What Markdown, or the HTML in it, takes for anything but itself.
 _SPECIAL: Final = re.compile(r"[&<>|`*_\[\]~\\\"'$#!(){}+@:]")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FILE: Final = "GITHUB_STEP_SUMMARY"
 _ROWS: Final = 10
 _LONGEST: Final = 100
@@ -36,13 +38,21 @@ def write_summary(env: Mapping[str, str], text: Callable[[], str]) -> None:
 def cell(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line."""
     text = " ".join(shown(text).split())
+    if _DIGEST.fullmatch(text):
+        # It stays readable where Markdown is not rendered.
+        return f"`{text}`"
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 1]}…"
     return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
-def as_markdown(record: Record) -> str:
-    """Return what a build did: its result, where the time went, and why steps ran."""
+def as_markdown(record: Record, comparison: Comparison | None = None) -> str:
+    """Return what a build did: its result, where the time went, and why steps ran.
+
+    Args:
+        record: of the build.
+        comparison: with another one; None: there is none.
+    """
     cached, steps = cached_of(record)
     facts = [
         record.result,
@@ -73,7 +83,26 @@ def as_markdown(record: Record) -> str:
             for one in sorted(path, key=lambda one: one.begin)
         ),
     )
-    return "\n".join([*lines, *_publication(record.gates, record.registries), ""])
+    lines += _publication(record.gates, record.registries)
+    return "\n".join([*lines, *(_comparison(comparison, record) if comparison else ()), ""])
+
+
+def _comparison(found: Comparison, record: Record) -> list[str]:
+    """Return what differs from another build."""
+    before = found.before
+    more = f"{duration(before.seconds)} → {duration(record.seconds)}"
+    pairs = [(pair.now.name, duration(pair.more), "slower") for pair in found.slower]
+    pairs += [(pair.now.name, duration(-pair.more), "faster") for pair in found.faster]
+    pairs += [(pair.now.name, "not cached any more", cause) for pair, cause in found.lost]
+    values = [(one.name, one.before or "none", one.now or "none") for one in found.values]
+    values += [(one.name, one.before or "none", one.now or "none") for one in found.packages]
+    return [
+        f"#### Compared with {cell(f'{before.version} ({before.id})')}: {cell(more)}",
+        "",
+        *_table(("Step", "Change", "Why"), pairs),
+        *_table(("File", "Change"), found.files),
+        *_table(("Value", "Before", "Now"), values),
+    ]
 
 
 def publication(record: Record) -> str:

@@ -100,11 +100,6 @@ def test_what_was_given_comes_before_the_dockerfile() -> None:
 @pytest.mark.parametrize(
     ("mounts", "run"),
     [
-        (["./notes:/data"], {"data-path": "/data", "data-dir": "notes"}),
-        (
-            ["./notes:/data/:rw", "./conf:/etc/x:ro"],
-            {"data-path": "/data", "data-dir": "notes", "mounts": ["./conf:/etc/x:ro"]},
-        ),
         (["notes:/data"], {"mounts": ["notes:/data"]}),
         (["/srv/notes:/data"], {"mounts": ["/srv/notes:/data"]}),
         (["./conf:/etc/x"], {"data-path": "/data", "mounts": ["./conf:/etc/x"]}),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildlib.adopt.ignore_lines import docker_lines, git_lines
+from buildlib.adopt.ignore_lines import docker_lines, git_lines, written
 from buildlib.errors import InputError
 
 ALL = (".git", ".venv", "**/__pycache__", "dist", "data", "bin", "cosign.key")
@@ -43,3 +43,14 @@ def test_what_the_repository_has_of_its_own_is_not_ignored() -> None:
 def test_a_line_that_the_builder_refuses_is_reported() -> None:
     with pytest.raises(InputError, match="line 1"):
         docker_lines(["[a"], [], [])
+
+
+def test_the_directories_for_data_are_ignored_as_they_are_configured() -> None:
+    names = written(["guests", "var/notes"])
+    assert git_lines([], [], names)[2:] == (
+        *("/dist/", "/guests/", "/var/notes/", "/bin/", "cosign.key"),
+    )
+    lines = docker_lines([], [], ["var"], names=names)
+    assert {"guests", "var/notes"} <= {*lines}
+    assert "data" not in lines
+    assert "var/notes" not in docker_lines([], [], ["var/notes/first"], names=names)

@@ -15,7 +15,7 @@ from buildlib.adopt.facts import for_shell, split_image, with_facts
 from buildlib.adopt.hidden import CONFIDENTIAL
 from buildlib.adopt.migration import MigrationTable, migration_table
 from buildlib.adopt.translate import OTHER_PORTS, translate
-from buildlib.adopt.translation import How, Translation
+from buildlib.adopt.translation import How, Row, Translation
 from buildlib.smoke.checks import port_check
 
 DOCKERFILE = "FROM scratch\nARG VERSION\nARG REVISION\nARG X\nCOPY a /\n"
@@ -486,6 +486,127 @@ def test_ports_of_another_command_are_not_for_smoke(tmp_path: Path) -> None:
     _, settings, _ = one(tmp_path, f"{line} node --inspect=0.0.0.0:9229")
     assert settings["smoke"] == {"skip": [OTHER_PORTS]}
     assert fnmatchcase(port_check(9229), OTHER_PORTS)
+
+
+SERVICE = """FROM scratch AS base
+VOLUME /data
+FROM base AS dev
+FROM base
+"""
+BUILT = ("docker build -t acme/app .", "docker build --target dev -t app:dev .")
+
+
+def run_rows(root: Path, *lines: str) -> tuple[dict[str, Any], list[Row]]:
+    (root / "Dockerfile").write_text(SERVICE, encoding="utf-8")
+    found = [
+        DockerLine(file="M", line=n, argv=tuple(shlex.split(one))) for n, one in enumerate(lines)
+    ]
+    translation = translate([*found], root)
+    rows = [row for row in translation.rows if "docker-run" in row.command]
+    return translation.settings.get("run", {}), rows
+
+
+@pytest.mark.parametrize("test_first", [False, True])
+def test_only_what_runs_the_service_is_configured(tmp_path: Path, *, test_first: bool) -> None:
+    service = "docker run -m 1g -e A=1 -v ./conf:/etc/x:ro acme/app"
+    options = "-m 2g -p 80:80 -e A=1 -e B=2 -v ./conf:/etc/x:ro -v ./tests:/tests"
+    test = f"docker run {options} acme/app pytest /tests"
+    lines = (test, service) if test_first else (service, test)
+    run, rows = run_rows(tmp_path, *BUILT, *lines)
+    assert run == {"memory": "1g", "env": {"A": "1"}, "mounts": ["./conf:/etc/x:ro"]}
+    row = rows[0 if test_first else 1]
+    assert row.commands == "invoke docker-run --env B=2 --volume ./tests:/tests -- pytest /tests"
+    assert [part.text for part in row.left] == ["-m 2g", "-p 80:80"]
+
+
+def test_a_command_alone_says_how_the_image_is_run_unless_it_is_of_another_build(
+    tmp_path: Path,
+) -> None:
+    options = "-v ./tests:/tests:ro"
+    run, _ = run_rows(tmp_path, *BUILT, f"docker run {options} acme/app serve")
+    assert run == {"mounts": ["./tests:/tests:ro"]}
+    run, (row,) = run_rows(tmp_path, *BUILT, f"docker run {options} app:dev pytest")
+    assert run == {}
+    assert row.commands == (
+        "invoke docker-build --target dev --tag app:dev"
+        " && invoke docker-run --no-build --volume ./tests:/tests:ro -- pytest"
+    )
+    run, (row,) = run_rows(tmp_path, *BUILT, f"docker run {options} app:dev")
+    assert run == {"mounts": ["./tests:/tests:ro"]}
+    assert "--target dev" in row.commands
+
+
+def test_another_build_is_run_without_being_pushed_and_by_the_name_of_its_image(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Dockerfile").write_text(SERVICE, encoding="utf-8")
+    pushed = "docker build --target dev --push -t app:dev ."
+    lines = [
+        DockerLine(file="M", line=1, argv=tuple(shlex.split(one)))
+        for one in (BUILT[0], pushed, "docker run app:dev sh")
+    ]
+    found = translate(lines, tmp_path)
+    row = MigrationTable(translation=found, names={"": "web"}).rows[2]
+    assert row.as_dict()["command"] == (
+        "invoke docker-build --only web --target dev --tag dev"
+        " && invoke docker-run --only web --no-build -- sh"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mounts", "run", "command"),
+    [
+        ("./notes:/data", {"data-dir": "notes"}, "--persistent"),
+        (
+            "./notes:/data/:rw ./conf:/etc/x:ro",
+            {"data-dir": "notes", "mounts": ["./conf:/etc/x:ro"]},
+            "--persistent",
+        ),
+        ("notes:/data", {"mounts": ["notes:/data"]}, ""),
+        ("/srv/notes:/data", {"mounts": ["/srv/notes:/data"]}, ""),
+    ],
+)
+def test_a_directory_for_the_data_is_mounted_as_the_table_says(
+    tmp_path: Path, mounts: str, run: dict[str, Any], command: str
+) -> None:
+    options = " ".join(f"-v {mount}" for mount in mounts.split())
+    found, (row,) = run_rows(tmp_path, *BUILT, f"docker run {options} acme/app")
+    assert found == run
+    assert row.command == f"invoke docker-run {command}".rstrip()
+
+
+def test_another_directory_for_the_data_is_given_to_its_task(tmp_path: Path) -> None:
+    lines = [f"docker run -v ./{name}:/data acme/app" for name in ("a", "b", "a")]
+    lines[2] += " restore"
+    run, rows = run_rows(tmp_path, *BUILT, *lines)
+    assert run == {"data-dir": "a"}
+    assert [row.command.removeprefix("invoke docker-run ") for row in rows] == [
+        "--persistent",
+        "--data-dir b",
+        "--persistent -- restore",
+    ]
+
+
+def test_an_abbreviated_revision_is_named_where_it_becomes_a_whole_one(tmp_path: Path) -> None:
+    arg = "--build-arg 'REVISION=$(shell git rev-parse {}HEAD)'"
+    found = translated(
+        tmp_path,
+        f"docker build {arg.format('--short ')} -t app .",
+        f"docker build {arg.format('')} -t app .",
+    )
+    said = [part.what for row in found.rows for part in row.parts if "REVISION" in part.text]
+    assert said == [
+        "REVISION is passed by itself; the revision in full, not abbreviated",
+        "REVISION is passed by itself",
+    ]
+
+
+def test_a_reason_for_several_words_is_printed_once(tmp_path: Path) -> None:
+    (row,) = translated(tmp_path, "docker exec -it app sh").rows
+    assert row.as_text().splitlines()[3:] == [
+        "    -it app sh: it opens a shell in the container of this project"
+    ]
+    assert len(row.as_dict()["parts"]) > 1
 
 
 def test_a_command_without_a_value_is_not_for_a_service(tmp_path: Path) -> None:

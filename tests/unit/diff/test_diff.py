@@ -170,6 +170,7 @@ def test_a_time_alone_is_no_difference(tmp_path: Path) -> None:
     report = _diff(old, new)
     assert not report.same
     assert _named(report.platforms[0].changes) == []
+    assert not report.platforms[0].of(Section.LAYERS)
 
 
 def _runtime(key: str, value: object) -> dict[str, Any]:
@@ -334,7 +335,9 @@ class Syft(FakeExecutor):
 
 
 def _pair(folder: Path) -> tuple[Path, Path]:
-    return _write(folder / "old.tar"), _write(folder / "new.tar", runtime=_runtime("User", "7"))
+    files = _with("etc/conf", data=b"a=2\n")
+    new = _write(folder / "new.tar", files, runtime=_runtime("User", "7"))
+    return _write(folder / "old.tar"), new
 
 
 def test_packages_are_compared_by_kind_and_name(tmp_path: Path) -> None:
@@ -369,6 +372,14 @@ def test_without_syft_the_rest_is_compared(tmp_path: Path, code: int, note: str)
     report = _diff(*_pair(tmp_path), DiffRequest(syft=Syft(code=code)))
     assert report.notes == (note,)
     assert note in report.as_text()
+    assert "configuration user changed" in _named(report.platforms[0].changes)
+
+
+def test_packages_of_the_same_files_are_not_asked_for(tmp_path: Path) -> None:
+    old = _write(tmp_path / "old.tar")
+    new = _write(tmp_path / "new.tar", runtime=_runtime("User", "7"))
+    report = _diff(old, new, DiffRequest(syft=Syft(code=1)))
+    assert report.notes == ()
     assert _named(report.platforms[0].changes) == ["configuration user changed"]
 
 

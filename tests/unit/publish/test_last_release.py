@@ -11,7 +11,7 @@ import pytest
 from buildlib.config.config import Config
 from buildlib.config.load import load_config
 from buildlib.config.tables import Registry
-from buildlib.publish.last_release import last_release, pulled_release
+from buildlib.publish.last_release import find_release, last_release, pulled_release
 from buildlib.registry.open import Opened
 from buildlib.registry.repository import Repository
 
@@ -89,3 +89,15 @@ def test_a_tag_that_is_gone_by_now_is_passed_over(config: Config) -> None:
     found = last_release([_opened("one", shelf)], config)
     assert found is not None
     assert found.name == "one.example/x:1.0.0"
+
+
+def test_a_version_is_found_by_its_tag(config: Config) -> None:
+    first = Shelf("latest", lost={"1.2.0": "", "1.2.0+b": ""})
+    opened = [_opened("one", first), _opened("two", MANY)]
+    found = find_release(opened, config, "1.2.0")
+    assert found
+    assert (found.name, found.digest) == ("two.example/x:1.2.0", "sha256:1.2.0")
+
+
+def test_a_version_that_no_registry_has_is_not_found(config: Config) -> None:
+    assert find_release([_opened("one", Shelf(lost={"3.0.0": ""}))], config, "3.0.0") is None

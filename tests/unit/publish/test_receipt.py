@@ -363,3 +363,9 @@ def test_no_sequence_of_attempts_loses_a_finished_release(attempts: list[tuple[s
                 found = find_receipt(folder, one)
                 assert found
                 assert (found.finished, found.digest, found.gates) == (True, OWN, GATES)
+
+
+def test_tags_are_in_the_order_of_the_plan_however_a_receipt_was_kept() -> None:
+    known = {tag: {"digest": "d", "before": ""} for tag in ("0.1", "0.1.3", "more")}
+    record = TargetRecord(repository="r", tags=known, wanted=["0.1.3", "0.1", "latest"])
+    assert record.given == ("0.1.3", "0.1", "more")

@@ -308,6 +308,16 @@ def test_the_first_cause_is_named_and_not_what_follows(name: str) -> None:
         assert {one.step for one in causes.values()} == {LABELS[began]}
 
 
+def test_what_would_have_run_anyway_is_named_where_the_cache_was_not_used() -> None:
+    now = _record(argv=("x", "--no-cache"), files=_files(script_sh=CHANGED))
+    causes = explain(now, BEFORE)
+    assert {causes[digest].kind for digest in "123"} == {"no-cache"}
+    also = "--no-cache; would have run anyway: file changed: script.sh"
+    assert [causes[digest].text for digest in "123"] == ["--no-cache", also, also]
+    assert causes["3"].digest == "2"
+    assert causes["2"].paths == ("script.sh",)
+
+
 def test_a_step_that_was_cached_hides_what_ran_before_it() -> None:
     files = _files(app_txt=CHANGED)
     now = _record("3", files=files)

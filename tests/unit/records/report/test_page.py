@@ -50,7 +50,7 @@ def test_the_page_has_what_the_record_has() -> None:
         "example/shop 1.5.0",
         "docker-publish built",
         "25.1 MB",
-        "Compared with 20260228T170000.000Z-0a1b2c3d",
+        "Compared with 1.4.0 (20260228T170000.000Z-0a1b2c3d)",
         "No longer from the cache",
         "file changed: go.sum",
         "[build 4/4] RUN go mod download",
