@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from buildlib.build.result import BuildResult
     from buildlib.config.config import Config
     from buildlib.config.load import load_config, load_images
-    from buildlib.console import Console
     from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
     from buildlib.project import Project, load_project, load_projects
+    from buildlib.terminal.console import Console
     from buildlib.versioning.version import Version, resolve_version
 
 _HOME = {
@@ -27,7 +27,7 @@ _HOME = {
     "BuildResult": "build.result",
     "BuildlibError": "errors",
     "Config": "config.config",
-    "Console": "console",
+    "Console": "terminal.console",
     "Executor": "executor",
     "PlumbumExecutor": "executor",
     "Project": "project",

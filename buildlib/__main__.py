@@ -6,9 +6,10 @@ import sys
 
 from invoke.program import Program
 
-from buildlib import interrupts, streams
+from buildlib import interrupts
 from buildlib.tasks.collection import collection, task_list
 from buildlib.tasks.session import answer
+from buildlib.terminal import streams
 
 
 class _Buildlib(Program):

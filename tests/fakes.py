@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.activity import Activity
 from buildlib.config.config import Config
 from buildlib.config.load import load_config
-from buildlib.console import Console
 from buildlib.docker.engine import EngineFacts
 from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.errors import ToolError
@@ -22,6 +20,8 @@ from buildlib.executor import NOTHING, Completed, Watch
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.project import Project
 from buildlib.tempfiles import new_name
+from buildlib.terminal.activity import Activity
+from buildlib.terminal.console import Console
 from buildlib.versioning.version import resolve_version
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

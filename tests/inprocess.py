@@ -120,7 +120,7 @@ def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
     for number, file in zip(_STREAMS, (null, out.fileno(), err.fileno()), strict=True):
         os.dup2(file, number)
     os.close(null)
-    # As the interpreter opens them, and `buildlib.streams` leaves them.
+    # As the interpreter opens them, and `buildlib.terminal.streams` leaves them.
     errors = "backslashreplace"
     try:
         with (

@@ -27,7 +27,7 @@ from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.labels import OCI
 from buildlib.image.reference import canonical, parse_reference
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 
 _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
 # A host that there is not, until the user says which.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from buildlib.findings.secrets import has_credentials, hide_tokens, looks_secret
-from buildlib.text import redact
+from buildlib.terminal.text import redact
 
 CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _HIDDEN: Final = "***"

@@ -37,7 +37,7 @@ from buildlib.config.key_types import KeyProblemError
 from buildlib.config.load import check_table
 from buildlib.errors import InputError, ProblemsError
 from buildlib.executor import Runner
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 _TASKS: Final = """\
 from pathlib import Path

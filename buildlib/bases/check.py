@@ -25,7 +25,7 @@ from buildlib.image.reference import (
 from buildlib.program import PROGRAM
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
 from buildlib.registry.transfer import manifests_of
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

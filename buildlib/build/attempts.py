@@ -17,12 +17,12 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.build.recording import Recording
 from buildlib.config.builders import BuilderSettings
-from buildlib.console import Console
 from buildlib.docker.engine import inspect_builder
 from buildlib.errors import BuildlibError, raise_problems
 from buildlib.executor import Executor, Watch, pause
 from buildlib.retry import LaterError, Patience, Retrier, is_transient
-from buildlib.text import redact
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import redact
 
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
 # buildx gives a node 20 s to answer, and a node that is busy gets a second chance.

@@ -33,7 +33,6 @@ from buildlib.build.result import BuildResult
 from buildlib.build.spare import build_with_spares
 from buildlib.builders.commands import missing_hint
 from buildlib.config.builders import BuilderSettings, NodeSettings
-from buildlib.console import Console, labelled
 from buildlib.docker.engine import (
     Builder,
     EngineFacts,
@@ -54,7 +53,8 @@ from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file, remove_left
-from buildlib.text import redact
+from buildlib.terminal.console import Console, labelled
+from buildlib.terminal.text import redact
 
 _Executed = tuple[BuildProgress | None, Mapping[str, object], int | None]
 

@@ -26,7 +26,7 @@ from buildlib.image.merge import merge_archives, merge_argv
 from buildlib.image.platform import Platform
 from buildlib.image.reference import parse_reference
 from buildlib.shell import csv_field
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 T = TypeVar("T")
 

@@ -18,11 +18,11 @@ from buildlib.build.farm import (
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.progress import PlainProgress
 from buildlib.config.build_options import INDEX_LEVELS
-from buildlib.console import Console
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.image.documents import digest_of
 from buildlib.shell import shell_line
+from buildlib.terminal.console import Console
 
 # The digest in a file of buildx's --metadata-file.
 _DIGEST: Final = r"""s/.*"containerimage.digest": *"\([^"]*\)".*/\1/p"""

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.config.builders import BuilderSettings, NodeSettings
-from buildlib.console import Console
 from buildlib.errors import InputError
 from buildlib.executor import inherited
 from buildlib.records.store import state_directory
+from buildlib.terminal.console import Console
 
 # Seconds between two looks at the places, and until the wait is reported again.
 _POLL: Final = 0.5

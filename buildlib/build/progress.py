@@ -14,8 +14,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from buildlib.activity import KEPT_HEAD, KEPT_LINES, Activity, BuildStep, Event, in_bytes
 from buildlib.files import counted
+from buildlib.terminal.activity import KEPT_HEAD, KEPT_LINES, Activity, BuildStep, Event, in_bytes
 
 # A RUN that failed: its command is quoted as Go does it, on one line.
 _COMMAND: Final = re.compile(r'process ".*" (?=did not complete)')

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib import interrupts
-from buildlib.activity import BuildStep
 from buildlib.background import Background
 from buildlib.build.argv import buildx_argv
 from buildlib.build.layers import archive_layers, engine_layers
@@ -21,7 +20,6 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.preflight import read_ignore, secret_values
 from buildlib.build.progress import BuildProgress
 from buildlib.build.result import BuildResult
-from buildlib.console import Console
 from buildlib.docker.client_config import buildx_folder, chosen_builder
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder
 from buildlib.dockerfile.definitions import Stage, Written, read_written, stages_of
@@ -39,6 +37,8 @@ from buildlib.records.redaction import Redaction
 from buildlib.records.report.markdown import as_markdown, write_summary
 from buildlib.records.store import RecordStore, new_id, open_store
 from buildlib.shell import csv_pairs
+from buildlib.terminal.activity import BuildStep
+from buildlib.terminal.console import Console
 
 _PROXY: Final = "_PROXY"
 # The longest error that is kept, in characters.

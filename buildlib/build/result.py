@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from buildlib.files import human_size
-from buildlib.text import table, to_json
+from buildlib.terminal.text import table, to_json
 
 _SIZES: Final = {"content": "to pull", "unpacked": "unpacked", "archive": "as an archive"}
 

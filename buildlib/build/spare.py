@@ -13,12 +13,12 @@ from buildlib.build.plan import BuildPlan
 from buildlib.build.recording import Recorded
 from buildlib.builders.commands import create_steps
 from buildlib.config.builders import BuilderSettings, NodeSettings
-from buildlib.console import Console
 from buildlib.docker.client_config import buildx_folder
 from buildlib.docker.engine import inspect_builder
 from buildlib.errors import EngineError, NodeError
 from buildlib.executor import Cancellable, Executor
 from buildlib.tempfiles import has_ended, new_name
+from buildlib.terminal.console import Console
 
 T = TypeVar("T")
 Nodes = Sequence[NodeSettings]

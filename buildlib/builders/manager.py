@@ -23,7 +23,6 @@ from buildlib.builders.ownership import OwnBuilder, OwnBuilders
 from buildlib.builders.probe import why_unreachable
 from buildlib.builders.usage import read_usage
 from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
-from buildlib.console import Console
 from buildlib.docker.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
@@ -31,7 +30,8 @@ from buildlib.files import human_size
 from buildlib.findings.report import Report
 from buildlib.program import PROGRAM
 from buildlib.tempfiles import passing_folder
-from buildlib.text import table
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import table
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
 _TIMEOUT: Final = 60.0

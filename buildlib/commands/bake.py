@@ -18,7 +18,7 @@ from buildlib.errors import InputError
 from buildlib.files import write_text
 from buildlib.project import Project
 from buildlib.shell import csv_field
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 # Options of [build], and what bake calls them.
 _LISTS: Final = {

@@ -19,7 +19,7 @@ from buildlib.commands.sources import files_of
 from buildlib.errors import InputError, raise_problems
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 
 def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:

@@ -11,7 +11,7 @@ from buildlib.config.config import Config
 from buildlib.errors import InputError, did_you_mean, raise_problems
 from buildlib.findings.report import show
 from buildlib.shell import shell_line
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 
 def check_action(action: str) -> None:

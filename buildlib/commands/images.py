@@ -15,7 +15,6 @@ from buildlib.build.result import BuildResult
 from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
-from buildlib.console import labelled
 from buildlib.errors import (
     NOT_BEGUN,
     BuildlibError,
@@ -25,7 +24,8 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.project import Project
-from buildlib.text import redacted, to_json
+from buildlib.terminal.console import labelled
+from buildlib.terminal.text import redacted, to_json
 
 Outcome = BuildResult | str | BuildlibError
 

@@ -16,7 +16,7 @@ from buildlib.doctor.report import check_group, check_skips, diagnose, diagnose_
 from buildlib.errors import InputError, raise_problems
 from buildlib.findings.report import show
 from buildlib.image.platform import Platform
-from buildlib.text import redact, to_json
+from buildlib.terminal.text import redact, to_json
 
 
 def _plain(value: object) -> object:

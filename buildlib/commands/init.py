@@ -21,7 +21,7 @@ from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.report import show
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 
 class InitOptions(NamedTuple):

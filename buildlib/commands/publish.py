@@ -63,7 +63,7 @@ from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, are_local, asking, chosen_registries, open_registries
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import rightful_tag
 

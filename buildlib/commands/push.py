@@ -17,7 +17,7 @@ from buildlib.publish.plan import attested_path, stand_in_problem
 from buildlib.registry.open import are_local, chosen_registries, open_registries
 from buildlib.registry.transfer import push_archive
 from buildlib.shell import shell_line
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 
 def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:

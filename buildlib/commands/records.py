@@ -12,7 +12,7 @@ from buildlib.errors import InputError, did_you_mean
 from buildlib.program import PROGRAM
 from buildlib.records.record import Record, RecordError
 from buildlib.records.store import RecordStore, open_store
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 
 def kept_records(run: Edge, config: Config) -> RecordStore:

@@ -21,7 +21,6 @@ from buildlib.config.publish import POLICY, SIGN
 from buildlib.config.records import Records
 from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
-from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.errors import (
     BuildlibError,
@@ -56,7 +55,8 @@ from buildlib.shell import shell_line
 from buildlib.sign.cosign import reason
 from buildlib.sign.signer import find_cosign
 from buildlib.tempfiles import passing_folder
-from buildlib.text import table, to_json
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import table, to_json
 from buildlib.versioning.next_tag import Increment
 from buildlib.versioning.preconditions import Mode, change_problems, no_git_problem
 from buildlib.versioning.version import resolve_version

@@ -23,7 +23,7 @@ from buildlib.records.report.compare import compare
 from buildlib.records.report.markdown import as_markdown
 from buildlib.records.report.page import render
 from buildlib.records.report.trace import as_otlp
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 # Builds of the trend.
 _BUILDS: Final = 30

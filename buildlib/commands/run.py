@@ -42,7 +42,7 @@ from buildlib.image.labels import VERSION_LABEL, value_of
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.shell import NOT_FOUND, shell_line
-from buildlib.text import table, to_json
+from buildlib.terminal.text import table, to_json
 
 
 class Start(NamedTuple):

@@ -16,12 +16,12 @@ from buildlib.shell import anchored
 # Every task loads this module, and waits for it: what only some of them need comes later.
 if TYPE_CHECKING:
     from buildlib.config.config import Config
-    from buildlib.console import Console
     from buildlib.docker.engine import EngineFacts
     from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
     from buildlib.git.command import Ahead
     from buildlib.project import Project
+    from buildlib.terminal.console import Console
 
 
 # What buildx remembers, where the user has no home for it.
@@ -117,7 +117,7 @@ class Edge:
     @cached_property
     def console(self) -> Console:
         """Return the printer."""
-        from buildlib.console import Console
+        from buildlib.terminal.console import Console
 
         return Console(
             self.env,
@@ -143,7 +143,7 @@ class Edge:
     def tell_plan(self) -> None:
         """Print the lines of a dry run as JSON, where nothing else was answered."""
         if self._json and self.dry and not self.console.answered:
-            from buildlib.text import to_json
+            from buildlib.terminal.text import to_json
 
             self.console.answer(to_json({"commands": self._planned}))
 

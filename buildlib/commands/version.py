@@ -26,7 +26,7 @@ from buildlib.publish.plan import release_build, unpinned_bases
 from buildlib.publish.signing import tracked_key
 from buildlib.registry.open import are_local
 from buildlib.shell import shell_line
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
 from buildlib.versioning.next_tag import (

@@ -21,7 +21,7 @@ from buildlib.docker.http import LONGEST, ServerAnswer, call
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed, Runner
 from buildlib.tempfiles import new_name
-from buildlib.text import last_line
+from buildlib.terminal.text import last_line
 
 # $1 and $2 are address and port. What comes on standard input is sent, and the connection stays
 # open both ways until the other side ends it: half of it closed, some servers give up.

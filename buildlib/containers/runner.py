@@ -14,7 +14,6 @@ from typing import Any
 from buildlib import interrupts
 from buildlib.config.config import Config
 from buildlib.config.containers import check_sources
-from buildlib.console import Console
 from buildlib.containers.container import Containers, NameTakenError
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import helper_argv, image_group, image_runtime, published_at
@@ -36,7 +35,8 @@ from buildlib.executor import Executor
 from buildlib.image.runtime_config import exposed_ports
 from buildlib.program import PROGRAM
 from buildlib.tempfiles import new_name
-from buildlib.text import table
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,8 +14,8 @@ from buildlib.files import human_size
 from buildlib.findings.report import Report
 from buildlib.findings.secrets import HIDDEN
 from buildlib.image.reference import short_digest
-from buildlib.streams import printable
-from buildlib.text import table
+from buildlib.terminal.streams import printable
+from buildlib.terminal.text import table
 
 # Of a section in a terminal, and on a page.
 _ROWS: Final = 10

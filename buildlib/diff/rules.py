@@ -14,7 +14,7 @@ from buildlib.errors import GateError
 from buildlib.files import human_size
 from buildlib.findings.vulnerability import Severity
 from buildlib.program import PROGRAM
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 
 # How many items an error names.
 _MOST: Final = 10

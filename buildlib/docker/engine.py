@@ -13,7 +13,7 @@ from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.image.platform import Platform, parse_platform
 from buildlib.shell import NOT_FOUND
-from buildlib.text import last_line
+from buildlib.terminal.text import last_line
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0

@@ -24,13 +24,13 @@ from buildlib.config.publish import (
     check_gate,
 )
 from buildlib.config.publish import SIGN as SIGN_GATE
-from buildlib.console import Console
 from buildlib.doctor import base_images, machine, programs, registries
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check, asked
 from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean, raise_problems
 from buildlib.executor import Executor
 from buildlib.findings.report import Report
 from buildlib.project import Project
+from buildlib.terminal.console import Console
 
 BUILD: Final = "build"
 RUN: Final = "run"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 
 
 class Level(StrEnum):

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol
 
-from buildlib.console import Answer
 from buildlib.findings.finding import Level, Rule
 from buildlib.findings.suppressions import FindingT, SuppressionT
+from buildlib.terminal.console import Answer
 
 if TYPE_CHECKING:
-    from buildlib.console import Console
     from buildlib.errors import BuildlibError
+    from buildlib.terminal.console import Console
 
 
 class Report(Answer, Protocol):

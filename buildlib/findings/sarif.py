@@ -18,7 +18,7 @@ from buildlib.files import write_text
 from buildlib.findings.finding import Finding, Rule
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import Suppression
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 

@@ -22,8 +22,8 @@ from buildlib.image.layer import Hashing, LayerError, normal_path
 from buildlib.image.limits import LARGEST_DOCUMENT, MOST_BLOBS
 from buildlib.image.tar_header import REGULAR, SYMLINK, TarError
 from buildlib.image.tar_stream import TarStream
-from buildlib.streams import printable
 from buildlib.tempfiles import check_room
+from buildlib.terminal.streams import printable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -22,7 +22,7 @@ from buildlib.image.unknown_packages import check_known
 from buildlib.program import ways_to_get
 from buildlib.shell import NOT_FOUND
 from buildlib.tempfiles import passing_folder
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 _TIMEOUT: Final = 300.0
 # syft's name of a format in the version that other tools read, whatever syft's own default is, and

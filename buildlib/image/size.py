@@ -20,9 +20,9 @@ from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, Image, archive_file, open_archive
 from buildlib.image.reference import parse_reference
 from buildlib.program import PROGRAM
-from buildlib.streams import printable
 from buildlib.tempfiles import no_room, passing_folder, says_no_room
-from buildlib.text import table, to_json
+from buildlib.terminal.streams import printable
+from buildlib.terminal.text import table, to_json
 
 # An ID, or the beginning of one.
 _ID: Final = re.compile("[0-9a-f]+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildlib.errors import GateError
 from buildlib.image.archive import Archive, Image
 from buildlib.image.elf import is_program
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 
 
 def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> None:

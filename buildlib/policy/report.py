@@ -14,7 +14,7 @@ from buildlib.findings.finding import Finding, Level, Rule
 from buildlib.findings.policy_rules import RULES, rule_of
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

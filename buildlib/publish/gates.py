@@ -17,7 +17,6 @@ from buildlib.background import Background
 from buildlib.config.containers import check_sources
 from buildlib.config.diff import NEW_HIGH_FINDING
 from buildlib.config.publish import DIFF, POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
-from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
 from buildlib.diff.check import DiffRequest, Subject, diff_images, scanning
@@ -45,6 +44,7 @@ from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.scan.check import check_scan, find_scanner
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
 from buildlib.tempfiles import system_problem
+from buildlib.terminal.console import Console
 
 # A figure of smoke that the policy goes by.
 _DROPPED: Final = "drops root"

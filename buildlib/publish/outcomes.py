@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, raise_problems
 from buildlib.publish.plan import Target
 from buildlib.publish.receipt import Receipt, keep_receipt
+from buildlib.terminal.console import Console
 
 
 class Outcomes:

@@ -15,7 +15,6 @@ from buildlib.build.build_image import build_image
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest
 from buildlib.config.build_options import LAYOUT, is_directory
-from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
 from buildlib.files import write_text
@@ -27,7 +26,8 @@ from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import PROVENANCE, GateRecord, Receipt
 from buildlib.tempfiles import passing_folder
-from buildlib.text import redact, to_json
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import redact, to_json
 
 _WITH_PATHS: Final = frozenset({"iidfile", "policy", "ssh"})
 

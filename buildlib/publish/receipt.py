@@ -32,7 +32,7 @@ from buildlib.image.reference import legal_part
 from buildlib.image.sbom import subject_of
 from buildlib.program import PROGRAM
 from buildlib.publish.plan import UNSIGNED, PublishPlan, Skip
-from buildlib.text import redact, to_json
+from buildlib.terminal.text import redact, to_json
 
 _T = TypeVar("_T")
 SCHEMA: Final = 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from buildlib.console import Console
 from buildlib.files import counted, human_size
 from buildlib.image.reference import short_digest
 from buildlib.publish.receipt import Receipt, TargetRecord
-from buildlib.text import redact, table, to_json
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import redact, table, to_json
 
 
 def as_text(receipt: Receipt) -> str:

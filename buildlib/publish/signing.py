@@ -12,7 +12,6 @@ from typing import Final
 from buildlib.config.config import Config
 from buildlib.config.publish import INDEX, SBOM
 from buildlib.config.signing import Verify
-from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
     InputError,
@@ -30,7 +29,8 @@ from buildlib.registry.transfer import manifests_of
 from buildlib.sign.cosign import Cosign, ForeignError
 from buildlib.sign.signer import Signer, find_cosign, key_problem, opened_signer
 from buildlib.tempfiles import passing_folder
-from buildlib.text import to_json
+from buildlib.terminal.console import Console
+from buildlib.terminal.text import to_json
 
 STATEMENT: Final = "slsaprovenance1"
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from buildlib.config.tables import Registry
-from buildlib.console import Console
 from buildlib.errors import BuildlibError, GateError, raise_problems
 from buildlib.image.archive import Image
 from buildlib.image.labels import VERSION_LABEL, stand_ins_of
@@ -22,6 +21,7 @@ from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import Decide, Tagged, find_document, fixed, write_tag
 from buildlib.registry.transfer import manifests_of
+from buildlib.terminal.console import Console
 
 
 @dataclass(frozen=True, kw_only=True)

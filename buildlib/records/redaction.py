@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from buildlib.findings.secrets import HIDDEN, hide_tokens, looks_secret
-from buildlib.text import clean, redact
+from buildlib.terminal.text import clean, redact
 
 # Shorter ones are in half of all words.
 _SHORTEST: Final = 4

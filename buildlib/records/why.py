@@ -11,7 +11,7 @@ from buildlib.errors import InputError, nearest
 from buildlib.files import counted
 from buildlib.records.cause import Cause, explain
 from buildlib.records.record import Record, Step
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 # What these read, by their own documentation.
 _READS: Final = (

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib3.util import Url
 
 from buildlib.registry.headers import Challenge, read_challenges, read_links
-from buildlib.text import redact
+from buildlib.terminal.text import redact
 
 WHO_ANSWERS: Final = "check that the registry answers, and not a proxy before it"
 _LONGEST: Final = 300

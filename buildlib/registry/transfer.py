@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.activity import Activity
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.files import human_size
 from buildlib.image.archive import Archive, open_archive
@@ -24,6 +23,7 @@ from buildlib.image.platform import platform_name
 from buildlib.registry.limits import MIB
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_safe_digest, own_type
 from buildlib.tempfiles import passing_folder
+from buildlib.terminal.activity import Activity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, File, Image, Layer
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 from buildlib.versioning.version import time_text
 
 _SHORT: Final = 60

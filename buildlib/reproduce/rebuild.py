@@ -16,7 +16,6 @@ from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest
-from buildlib.console import Console
 from buildlib.docker.engine import buildkit_versions, inspect_engine
 from buildlib.executor import Executor
 from buildlib.image.archive import open_archive
@@ -27,6 +26,7 @@ from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import late
 from buildlib.reproduce.variations import copy_project, variations
 from buildlib.tempfiles import passing_folder
+from buildlib.terminal.console import Console
 from buildlib.versioning.preconditions import listing
 
 # Every step of the second build happens in another second than the same step of the first.

@@ -13,7 +13,7 @@ from buildlib.files import counted
 from buildlib.findings.report import Report
 from buildlib.reproduce.diff import Difference
 from buildlib.reproduce.timestamps import Late
-from buildlib.text import table
+from buildlib.terminal.text import table
 from buildlib.versioning.version import time_text
 
 # A longer table explains nothing any more; --json has all of it.

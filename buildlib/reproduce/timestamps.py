@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, Image
-from buildlib.streams import printable
+from buildlib.terminal.streams import printable
 from buildlib.versioning.version import time_text
 
 

@@ -15,8 +15,8 @@ from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.streams import printable
-from buildlib.text import table
+from buildlib.terminal.streams import printable
+from buildlib.terminal.text import table
 
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20

@@ -40,7 +40,7 @@ from buildlib.sign.cosign import (
     verifying_problem,
 )
 from buildlib.tempfiles import passing_folder
-from buildlib.text import table
+from buildlib.terminal.text import table
 
 _TIMEOUT: Final = 180.0
 # The variables of whoever signs, which a third party does not have.

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 
 from buildlib.errors import GateError
 from buildlib.findings.report import Report
-from buildlib.streams import printable
-from buildlib.text import table
+from buildlib.terminal.streams import printable
+from buildlib.terminal.text import table
 
 POLICY: Final = "policy"
 _IGNORING: Final = "[[policy.ignore]] in the configuration ignores a policy rule, with a reason"

@@ -18,7 +18,6 @@ from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.config.containers import check_sources
-from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import confined_options
 from buildlib.containers.runner import Engine
@@ -49,6 +48,7 @@ from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
 from buildlib.smoke.server import server_options
 from buildlib.smoke.socket_relay import Socket, sockets
 from buildlib.tempfiles import remove_left
+from buildlib.terminal.console import Console
 
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2

@@ -351,6 +351,6 @@ def _each(
 
 
 def _answer_for(answers: Mapping[str, Any]) -> None:
-    from buildlib.text import to_json
+    from buildlib.terminal.text import to_json
 
     answer(to_json({"images": answers}))

@@ -148,14 +148,14 @@ def refused(error: OSError) -> BuildlibError:
 
 def answer(text: str) -> None:
     """Print what was asked for before any task has begun."""
-    from buildlib.console import Console
+    from buildlib.terminal.console import Console
 
     Console(os.environ).answer(text)
 
 
 def complain(text: str) -> None:
     """Print what went wrong with one image, before others are worked on."""
-    from buildlib.console import Console
+    from buildlib.terminal.console import Console
 
     if text:
         Console(os.environ).pass_on(text)
@@ -163,7 +163,7 @@ def complain(text: str) -> None:
 
 def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:
     """Return what ends Invoke with an error, before any task has begun."""
-    from buildlib.console import Console
+    from buildlib.terminal.console import Console
 
     console = Console(os.environ)
     if "--json" in argv:

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from buildlib import interrupts
-from buildlib.activity import Repeated
 from buildlib.background import Background, first_ended
 from buildlib.errors import TimedOutError
 from buildlib.executor import PlumbumExecutor, Watch
@@ -25,6 +24,7 @@ from buildlib.files import locked
 from buildlib.registry.connection import Deadline, _Incoming, until
 from buildlib.registry.limits import Limits
 from buildlib.retry import Retrier
+from buildlib.terminal.activity import Repeated
 
 TURN = 0.02
 

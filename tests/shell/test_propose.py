@@ -18,7 +18,7 @@ from buildlib.findings.finding import Level
 from buildlib.findings.sarif import as_sarif
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.report import ScanReport
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 SCRIPT = ROOT / "scripts" / "propose.py"
 # Answers with the file that is named for its first two words, and keeps what it was asked.

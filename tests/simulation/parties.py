@@ -15,7 +15,6 @@ from simulation.world import LONG, Part
 
 from buildlib.config.tables import Registry as Configured
 from buildlib.config.tag_rules import TagRule, parse_rules
-from buildlib.console import Console
 from buildlib.git.facts import Changes
 from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import Target, target_of
@@ -24,6 +23,7 @@ from buildlib.publish.rollback import plan_rollback, roll_back
 from buildlib.publish.tagger import Tagging, TagPolicy
 from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.tags import check_lapse, put_tag
+from buildlib.terminal.console import Console
 from buildlib.versioning.tag_plan import TagPlan, plan_tags, rightful_tag
 from buildlib.versioning.version import resolve_version
 

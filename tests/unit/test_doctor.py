@@ -8,7 +8,6 @@ import pytest
 
 from buildlib.commands.init import short_diagnosis
 from buildlib.config.config import Config
-from buildlib.console import Console
 from buildlib.doctor import registries
 from buildlib.doctor.base_images import for_release
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check
@@ -28,6 +27,7 @@ from buildlib.project import Project, load_project
 from buildlib.registry.repository import Repository
 from buildlib.registry.transport import LATER
 from buildlib.retry import LaterError
+from buildlib.terminal.console import Console
 
 from fakes import DOCKER_INFO, FakeExecutor, a_project, git_facts, write_project
 

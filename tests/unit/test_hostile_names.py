@@ -25,7 +25,7 @@ from buildlib.policy.report import make_report as policy_report
 from buildlib.scan.report import make_report as scan_report
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 TODAY = date(2026, 6, 15)
 # Written in halves: whoever looks for secrets in this repository should find none.

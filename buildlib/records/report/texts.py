@@ -8,7 +8,7 @@ from typing import Final
 from buildlib.findings.secrets import HIDDEN, hide_tokens, looks_secret
 from buildlib.records.record import Record
 from buildlib.records.redaction import is_hidden
-from buildlib.text import clean, redact
+from buildlib.terminal.text import clean, redact
 
 # Marks of direction, which the terminal's rules leave in.
 _HIDDEN_MARKS: Final = {"\u061c", "\u200e", "\u200f"}

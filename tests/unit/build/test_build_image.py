@@ -18,7 +18,6 @@ from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
-from buildlib.console import Console
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -30,6 +29,7 @@ from buildlib.errors import (
 )
 from buildlib.executor import Completed, Watch
 from buildlib.project import Checkout as MadeCheckout
+from buildlib.terminal.console import Console
 
 from fakes import DOCKER_INFO as INFO
 from fakes import STEP, FakeDocker, FakeExecutor, a_console, a_project, words_after, write_project

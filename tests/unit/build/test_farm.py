@@ -23,7 +23,6 @@ from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.farm import merge_command, parts_of
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
-from buildlib.console import labelled
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -37,6 +36,7 @@ from buildlib.executor import Completed, Watch
 from buildlib.image.archive import open_archive
 from buildlib.project import load_project
 from buildlib.tempfiles import has_ended
+from buildlib.terminal.console import labelled
 
 from fakes import FakeDocker, a_console, a_project, dead_name, git_facts, words_after, write_project
 

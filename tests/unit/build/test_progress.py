@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from buildlib.activity import Activity, Board, in_bytes
 from buildlib.build.progress import BuildProgress
+from buildlib.terminal.activity import Activity, Board, in_bytes
 
 
 def _vertex(digest: str, name: str, **more: object) -> str:

@@ -17,10 +17,10 @@ from buildlib.background import Background, first_ended
 from buildlib.build.planner import BuildRequest
 from buildlib.commands.images import build_images
 from buildlib.commands.session import Batch, Beginning, Chosen, Edge
-from buildlib.console import Console
 from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
 from buildlib.executor import Executor, Watch
 from buildlib.project import load_projects
+from buildlib.terminal.console import Console
 
 from fakes import FakeDocker, git_facts, words_after
 

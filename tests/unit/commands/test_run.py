@@ -12,9 +12,9 @@ import pytest
 
 from buildlib.commands import run as run_commands
 from buildlib.config.load import load_config
-from buildlib.console import Console
 from buildlib.errors import EngineError, InputError, ToolError
 from buildlib.executor import Completed
+from buildlib.terminal.console import Console
 
 from fakes import FakeExecutor, a_console, showing, write_project
 

@@ -30,7 +30,7 @@ from buildlib.reproduce.timestamps import Late
 from buildlib.scan import report as scan
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 
 TODAY = date(2026, 6, 15)
 AMD64, ARM64 = "linux/amd64", "linux/arm64"

@@ -51,7 +51,7 @@ from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import TagPolicy, archive_problems
 from buildlib.records.store import RecordStore, new_id
 from buildlib.registry.transport import Transport
-from buildlib.text import to_json
+from buildlib.terminal.text import to_json
 from buildlib.versioning.preconditions import Mode
 
 from fakes import (

@@ -10,13 +10,13 @@ from typing import IO
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.activity import Activity
 from buildlib.errors import InputError
 from buildlib.image.archive import open_archive
 from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
 from buildlib.registry.request import Content
 from buildlib.registry.transfer import documents_of, manifests_of, push_archive
 from buildlib.registry.transport import Transport
+from buildlib.terminal.activity import Activity
 
 
 def _entry(digest: str, **platform: str) -> dict[str, object]:

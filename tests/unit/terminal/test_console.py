@@ -14,11 +14,11 @@ import time
 import pytest
 
 from buildlib import interrupts
-from buildlib.activity import BuildStep, Event
-from buildlib.console import Console, labelled, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import counted, difference, human_size
-from buildlib.text import clean, fit, redact, table
+from buildlib.terminal.activity import BuildStep, Event
+from buildlib.terminal.console import Console, labelled, wants_colour
+from buildlib.terminal.text import clean, fit, redact, table
 
 from fakes import a_console
 
@@ -313,7 +313,7 @@ def test_a_long_word_does_not_hold_up_what_is_printed() -> None:
 def test_where_nothing_is_redrawn_a_line_says_now_and_then_what_still_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("buildlib.console._REMINDER", 0.01)
+    monkeypatch.setattr("buildlib.terminal.console._REMINDER", 0.01)
     console, _, err = a_console()
     with console.running("pushing", total=40_000_000) as push, console.running("scanning\x1b[2J"):
         push.done = 2_500_000
@@ -330,14 +330,14 @@ def test_where_nothing_is_redrawn_a_line_says_now_and_then_what_still_runs(
 
 @pytest.mark.parametrize("broken", ["__init__", "draw", "print", "close"])
 def test_what_can_not_be_drawn_is_printed(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    monkeypatch.setattr("buildlib.console._PATIENCE", 0.0)
+    monkeypatch.setattr("buildlib.terminal.console._PATIENCE", 0.0)
     failed = threading.Event()
 
     def fail(*_: object, **__: object) -> None:
         failed.set()
         raise RuntimeError
 
-    monkeypatch.setattr(f"buildlib.live.Screen.{broken}", fail)
+    monkeypatch.setattr(f"buildlib.terminal.live.Screen.{broken}", fail)
     err = Terminal()
     console = Console({"TERM": "xterm"}, err=err)
     with console.running("scanning\n\ta\tb\x1b[2J"):
@@ -368,7 +368,7 @@ def test_an_interrupt_waits_only_for_what_is_printed_on_a_terminal(
 
 
 def test_quiet_says_nothing_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildlib.console._REMINDER", 0.01)
+    monkeypatch.setattr("buildlib.terminal.console._REMINDER", 0.01)
     err = io.StringIO()
     with Console({}, err=err, quiet=True).running("pushing"):
         time.sleep(0.05)

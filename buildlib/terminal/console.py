@@ -12,12 +12,20 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
-from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, RunningSteps
 from buildlib.errors import BuildlibError, ProblemsError
-from buildlib.prompts import child_has_terminal, echoes
 from buildlib.shell import shell_line
-from buildlib.streams import give_up, tolerate, unwritten
-from buildlib.text import (
+from buildlib.terminal.activity import (
+    Activity,
+    Board,
+    BuildStep,
+    Event,
+    Repeated,
+    Row,
+    RunningSteps,
+)
+from buildlib.terminal.prompts import child_has_terminal, echoes
+from buildlib.terminal.streams import give_up, tolerate, unwritten
+from buildlib.terminal.text import (
     CONTROL,
     NARROWEST,
     clean,
@@ -32,7 +40,7 @@ from buildlib.text import (
 )
 
 if TYPE_CHECKING:
-    from buildlib.live import Screen
+    from buildlib.terminal.live import Screen
 
 T = TypeVar("T")
 
@@ -403,7 +411,7 @@ class Console:
     def _draw(self) -> None:
         """Draw what runs; on the thread that does nothing else."""
         with self._giving_up():
-            from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
+            from buildlib.terminal.live import Screen  # noqa: PLC0415 - rich is only for those that draw
 
             with self._alone():
                 if not self._draws or self._asks():

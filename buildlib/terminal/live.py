@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
-from buildlib.activity import Row
+from buildlib.terminal.activity import Row
 
 
 class _Stream(io.TextIOBase):

@@ -1,0 +1,1 @@
+"""What is printed, and what a terminal shows of it."""
