@@ -248,7 +248,7 @@ def test_the_log_of_the_step_that_failed_comes_last(project: Checkout) -> None:
     failed, error = shown.split("\n   failed [compile 2/3] RUN go build")[1].split("\nerror: ")
     assert "\n" not in failed
     assert error.startswith("the build failed in step [compile 2/3]")
-    assert error.endswith("\n  exit code: 2\ncompiling main")
+    assert error.endswith("\n  exit code: 2\n  compiling main")
 
 
 def test_verbose_prints_the_whole_line_and_what_steps_print(project: Checkout) -> None:

@@ -211,7 +211,8 @@ def test_what_is_made_is_closed_to_others_and_the_command_gets_the_mask_that_was
         f"{name}() {{ :; }}; "
         for name in ("ensure_git", "ensure_engine", "ensure_emulation", "ensure_bases")
     )
-    made = "venv_ready() { false; }; make_venv() { mkdir -p $venv/bin; touch $venv/bin/x; }; "
+    folders = "$venv/bin $venv/lib/python3.11/site-packages"
+    made = f"venv_ready() {{ false; }}; make_venv() {{ mkdir -p {folders}; touch $venv/bin/x; }}; "
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "BUILDLIB_VENV": str(tmp_path / "venv")}
     done = _bash(f"{stubs}{made}umask 0000; main sh -c umask", **env)
     assert (done.returncode, done.stdout) == (0, "0000\n"), done.stderr

@@ -218,7 +218,7 @@ def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
     plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/h"), timeout=0)
     with pytest.raises(GateError) as caught:
         Containers(docker, "thing").wait_until_healthy(plan, "c", "")
-    assert "health check: connection refused\nthe log" in str(caught.value)
+    assert "health check: connection refused\n  the log" in str(caught.value)
 
 
 STARTS = {
