@@ -109,7 +109,7 @@ def bake_lines(
         )
 
 
-def _options(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON has no narrower type
+def _options(key: str, value: object) -> Iterator[str]:
     if key in _TEXTS and value:
         yield from (_TEXTS[key], str(value))
     elif key in _FLAGS and value is True:
@@ -123,7 +123,7 @@ def _options(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON has 
             yield from (_LISTS[key], _field(one))
 
 
-def _field(value: Any) -> str:  # noqa: ANN401 - JSON has no narrower type
+def _field(value: object) -> str:
     """Return an entry as the command line has it; newer versions print it taken apart."""
     if isinstance(value, dict):
         return ",".join(f"{name}={one}" for name, one in value.items())

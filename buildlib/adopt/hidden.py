@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from buildlib.findings.secrets import has_credentials, hide_tokens, looks_secret
 from buildlib.terminal.text import redact
@@ -19,7 +19,7 @@ _CURL: Final = re.compile(r"(\bcurl\b.*?\s(?:-u|--user)[ =]?[^\s:]+:)\S+")
 _PAIR: Final = re.compile(r"([\w.-]+)=((?:(?![,\s][\w.-]+=).)*)", re.DOTALL)
 
 
-def hide(value: Any) -> Any:  # noqa: ANN401 - JSON
+def hide(value: object) -> object:
     """Return a value of JSON without secrets."""
     if isinstance(value, str):
         return hide_text(value)

@@ -149,7 +149,7 @@ class RunLine:
             return self._key(_LIMITS[option.name], value)
         return _Done(How.LEFT, _LEFT.get(option.name, "docker-run has no such option"))
 
-    def _key(self, key: str, value: Any) -> _Done:  # noqa: ANN401 - of any key
+    def _key(self, key: str, value: object) -> _Done:
         """Set a key of the table; a list or a table gets one entry more."""
         if not self._image.configures:
             return self._once(key, value)
@@ -161,7 +161,7 @@ class RunLine:
             self.settings[key] = value
         return _Done(How.KEY, f"[run] {key}")
 
-    def _once(self, key: str, value: Any) -> _Done:  # noqa: ANN401 - of any key
+    def _once(self, key: str, value: object) -> _Done:
         """Give docker-run alone what other containers of the image do not have."""
         before = self._image.run.get(key)
         if isinstance(value, dict):

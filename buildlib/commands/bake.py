@@ -133,13 +133,13 @@ def _of(run: Edge, project: Project) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _relative(value: Any, root: Path) -> Any:  # noqa: ANN401 - JSON
+def _relative(value: object, root: Path) -> object:
     """Return texts with the paths below the project relative to it, as bake reads them."""
     if isinstance(value, dict):
         return {key: _relative(inner, root) for key, inner in value.items()}
     if isinstance(value, list):
         return [_relative(one, root) for one in value]
-    return re.sub(rf'{_BEGIN}{re.escape(str(root))}(?=[/,"@:]|$)', r"\1.", value)
+    return re.sub(rf'{_BEGIN}{re.escape(str(root))}(?=[/,"@:]|$)', r"\1.", str(value))
 
 
 def _attests(plan: BuildPlan) -> list[str]:

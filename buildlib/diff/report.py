@@ -302,7 +302,7 @@ def _markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _printable(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def _printable(value: object) -> object:
     """Return a value of JSON with names of files that every reader understands."""
     if isinstance(value, dict):
         return {key: _printable(one) for key, one in value.items()}

@@ -334,19 +334,19 @@ def _record(data: dict[str, Any]) -> Record:
     )
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - JSON has no narrower type
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("a text has another type")
     return value
 
 
-def _number(value: Any) -> int:  # noqa: ANN401 - as above
+def _number(value: object) -> int:
     if type(value) is not int:
         raise TypeError("a size has another type")
     return value
 
 
-def _file(path: str, mode: Any, size: Any, digest: Any) -> File:  # noqa: ANN401 - as above
+def _file(path: str, mode: Any, size: Any, digest: Any) -> File:  # noqa: ANN401 - JSON has no narrower type
     if (type(mode), type(size), type(digest)) != (str, int, str):
         raise TypeError(f"the file {path} has another type")
     return File(mode=mode, size=size, digest=digest)

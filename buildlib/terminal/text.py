@@ -67,7 +67,7 @@ def last_line(text: str) -> str:
     return lines[-1].strip() if lines else ""
 
 
-def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def redacted(value: object) -> object:
     """Return a value of JSON without credentials and control characters in its texts."""
     if isinstance(value, str):
         return redact(clean(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -83,11 +83,11 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (pieces[name] for name in _PIECES[1:])
+    # Ours, and the same whatever the record has.
+    style, script = (Markup(pieces[name]) for name in _PIECES[1:])  # noqa: S704
     return environment.get_template(_PIECES[0]).render(
-        # Ours, and the same whatever the record has.
-        style=Markup(style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
+        style=style,
+        script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
         **_facts(record),
@@ -102,7 +102,7 @@ def render(
     )
 
 
-def _shown(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
+def _shown(value: object) -> object:
     return value if isinstance(value, Markup) else shown("" if value is None else str(value))
 
 
@@ -163,7 +163,7 @@ def _made(layer: Layer) -> tuple[str, str, int]:
     return made_by[:_INSTRUCTION], layer.platform, layer.size
 
 
-def _registry(one: Any) -> tuple[str, str, str, str]:  # noqa: ANN401 - as its receipt has it
+def _registry(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     tags = one.get("tags") or {}
     found = (one.get("repository"), ", ".join(map(str, tags)), one.get("digest"), one.get("error"))
     repository, names, digest, error = (str(text or "") for text in found)
