@@ -221,7 +221,7 @@ def _adopted(repository: Repository, checkout: Checkout, server: Server, base: s
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "use buildlib")
     git(root, "tag", f"{prefix}1.2.3")
-    following = begun.stdout.partition("\nnext:\n")[2].splitlines()
+    following = begun.stdout.partition("\nnext:\n")[2].partition("\n\n")[0].splitlines()
     settings = tomllib.loads(configuration.read_text(encoding="utf-8"))
     return Adopted(checkout, settings, [shlex.split(line)[1:] for line in following])
 
