@@ -27,7 +27,7 @@ from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, CancelledError, InputError
 from buildlib.executor import Executor
 from buildlib.files import read_regular, write_file
-from buildlib.findings.secrets import HIDDEN, hide_assigned, looks_secret
+from buildlib.findings.secrets import looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
 from buildlib.records.cause import Comparison, platform_variables
@@ -260,10 +260,8 @@ class Recording:
             if self._layers is None:
                 self.exported()
             found = self._layers.get() if self._layers else ()
-        allowed = self._about.project.config.allowed_names()
-        hidden = (hide_assigned(one.made_by, HIDDEN, allowed) for one in found)
-        texts = map(self._redaction.text, hidden)
-        return tuple(one._replace(made_by=text) for one, text in zip(found, texts, strict=True))
+        hidden = self._redaction.command
+        return tuple(one._replace(made_by=hidden(one.made_by)) for one in found)
 
     def _reason(self, digest: str) -> str:
         before = self._before

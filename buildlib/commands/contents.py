@@ -45,15 +45,20 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
         if not record.archive:
             # The engine counts a layer in its own way.
             own = record.native if record.native in record.platforms else record.platforms[0]
-            layers = record.layers or engine_layers(run.executor, record.digest, own)
-            found = replace(found, layers=layers)
-        store.write(found)
+            hidden = Redaction(key=store.key(), allowed=config.allowed_names()).command
+            layers = engine_layers(run.executor, record.digest, own)
+            safe = tuple(one._replace(made_by=hidden(one.made_by)) for one in layers)
+            found = replace(found, layers=record.layers or safe)
     except CancelledError:
         raise
     except (BuildlibError, OSError) as error:
         why = error.what if isinstance(error, BuildlibError) else str(error)
         run.console.note(f"the image was not measured: {why}")
         return record
+    try:
+        store.write(found)
+    except (BuildlibError, OSError) as error:
+        run.console.note(f"what is in the image is not kept: {error}")
     return found
 
 

@@ -294,7 +294,7 @@ def read_record(text: str, name: str) -> Record:
     """
     try:
         data = json.loads(text)
-        schema = int(data["schema"])
+        schema = _number(data["schema"])
         if schema <= SCHEMA:
             return _record(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -342,7 +342,7 @@ def _text(value: object) -> str:
 
 def _number(value: object) -> int:
     if type(value) is not int:
-        raise TypeError("a size has another type")
+        raise TypeError("a number has another type")
     return value
 
 

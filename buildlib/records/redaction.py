@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Iterable
 from typing import Any, Final
 
-from buildlib.findings.secrets import HIDDEN, hide_tokens, looks_secret
+from buildlib.findings.secrets import HIDDEN, hide_assigned, hide_tokens, looks_secret
 from buildlib.terminal.text import clean, redact
 
 # Shorter ones are in half of all words.
@@ -59,6 +59,10 @@ class Redaction:
             if value in text:
                 text = text.replace(value, self.mark(value))
         return redact(clean(hide_tokens(text, self.mark)))
+
+    def command(self, text: str) -> str:
+        """Return the command that made a layer, without the values of secret build args too."""
+        return self.text(hide_assigned(text, HIDDEN, self._allowed))
 
     def value(self, name: str, value: str) -> str:
         """Return the value of a variable, or what stands for it where it looks like a secret."""
