@@ -111,7 +111,9 @@ def spared(plan: BuildPlan, found: Builder, described: BuilderSettings | None) -
 
 
 def living_nodes(nodes: Sequence[NodeSettings], found: Builder) -> list[NodeSettings]:
-    """Return the described nodes that answer."""
+    """Return the described nodes that answer; all of them if buildx does not say which."""
+    if not found.nodes:
+        return list(nodes)
     dead = {node.name for node in found.nodes if is_unreachable(found.driver, node)}
     known = {node.name for node in found.nodes}
     return [node for node in nodes if node.name in known - dead]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from buildlib.build.failure import failure
@@ -19,10 +20,12 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.progress import PlainProgress
 from buildlib.config.build_options import INDEX_LEVELS
 from buildlib.errors import EngineError
-from buildlib.executor import Executor
+from buildlib.executor import Completed, Executor, pause
 from buildlib.image.documents import digest_of
+from buildlib.retry import LaterError, Retrier, is_transient
 from buildlib.shell import shell_line
 from buildlib.terminal.console import Console
+from buildlib.terminal.text import redact
 
 # The digest in a file of buildx's --metadata-file.
 _DIGEST: Final = r"""s/.*"containerimage.digest": *"\([^"]*\)".*/\1/p"""
@@ -114,12 +117,28 @@ def _push_index(
     """Push the index of what was pushed by digest, and give it its tags."""
     argv = index_command(plan, digests)
     # buildx prints the bytes that it is about to push, but not their digest.
-    shown = executor.run((*argv[:4], "--dry-run", *argv[4:]))
+    shown = _persisting((*argv[:4], "--dry-run", *argv[4:]), executor, console)
     console.line(shell_line(argv))
-    done = executor.run(argv) if shown.code == 0 else shown
+    done = _persisting(argv, executor, console) if shown.code == 0 else shown
     if done.code != 0:
         progress = PlainProgress()
         for line in done.stderr.splitlines():
             progress.feed(line)
         raise failure(plan, done.code, progress)
     return digest_of(shown.stdout.removesuffix("\n").encode())
+
+
+def _persisting(argv: Sequence[str], executor: Executor, console: Console) -> Completed:
+    """Run a command, again where an error of the network may pass."""
+    retrier = Retrier(sleep=partial(pause, executor))
+    while True:
+        done = executor.run(argv)
+        attempt = retrier.tally.retries
+        if (
+            not done.code
+            or attempt == retrier.patience.attempts - 1
+            or not is_transient(done.stderr)
+        ):
+            return done
+        console.warn(f"the index is pushed again, as this may pass: {redact(done.stderr.strip())}")
+        retrier.pause(attempt, LaterError(done.stderr.strip()))

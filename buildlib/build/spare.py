@@ -17,6 +17,7 @@ from buildlib.docker.client_config import buildx_folder
 from buildlib.docker.engine import inspect_builder
 from buildlib.errors import EngineError, NodeError
 from buildlib.executor import Cancellable, Executor
+from buildlib.shell import shell_line
 from buildlib.tempfiles import has_ended, new_name
 from buildlib.terminal.console import Console
 
@@ -92,7 +93,7 @@ def _alone(
     instances = buildx_folder(about.project.env) / "instances"
     for left in instances.glob(f"{_KIND}-*"):
         if has_ended(left.name):
-            executor.run(_removal(left.name), timeout=_TIMEOUT)
+            _remove(left.name, executor, console)
     name = new_name(_KIND)
     builder = replace(described, name=name, nodes=(node,), gc=None)
     (step,) = create_steps(builder, about.project.config.root)
@@ -105,9 +106,14 @@ def _alone(
     finally:
         cleaner = executor.always if isinstance(executor, Cancellable) else executor
         with interrupts.held():
-            cleaner.run(_removal(name), timeout=_TIMEOUT)
+            _remove(name, cleaner, console)
 
 
-def _removal(name: str) -> tuple[str, ...]:
+def _remove(name: str, executor: Executor, console: Console) -> None:
+    """Remove a builder of ours; the build counts, whatever comes of this."""
     # The node itself, its container and its cache are the described builder's.
-    return ("docker", "buildx", "rm", "--force", "--keep-daemon", name)
+    argv = ("docker", "buildx", "rm", "--force", "--keep-daemon", name)
+    try:
+        executor.run(argv, timeout=_TIMEOUT)
+    except EngineError as error:
+        console.warn(f"the builder {name} is still there: {error.what}: {shell_line(argv)}")

@@ -18,6 +18,7 @@ import pytest
 from ociwriter import OciWriter
 
 from buildlib.background import Background
+from buildlib.build import join
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.farm import merge_command, parts_of
@@ -29,12 +30,14 @@ from buildlib.errors import (
     CancelledError,
     EngineError,
     NodeError,
+    TimedOutError,
     ToolError,
     exit_code_of,
 )
 from buildlib.executor import Completed, Watch
 from buildlib.image.archive import open_archive
 from buildlib.project import load_project
+from buildlib.retry import Patience
 from buildlib.tempfiles import has_ended
 from buildlib.terminal.console import labelled
 
@@ -214,6 +217,9 @@ class SpareDocker(FarmDocker):
         super().__init__()
         self.dying, self.dead, self.built = dying, list(dead), list[tuple[str, str]]()
         self._alone = ""
+        # A subcommand of buildx that does not answer.
+        self.hanging = ""
+        self.hanging_once_dead = False
         self.answers["docker", "buildx", "create"] = Completed(code=0)
         self.answers["docker", "buildx", "rm"] = Completed(code=0)
 
@@ -221,7 +227,11 @@ class SpareDocker(FarmDocker):
         self.answers["docker", "buildx", "inspect"] = _inspected(*self.dead)
         if tuple(argv[:3]) == ("docker", "buildx", "create"):
             (self._alone,) = words_after(argv, "--name")
-        return super()._answer(argv)
+        answer = super()._answer(argv)
+        hanging = "inspect" if self.hanging_once_dead and self.dead else self.hanging
+        if hanging in argv[2:3]:
+            raise TimedOutError("docker did not answer within 60 s")
+        return answer
 
     def stream(
         self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
@@ -303,6 +313,34 @@ def test_the_builder_of_a_spare_that_was_left_behind_is_removed(tmp_path: Path) 
     project = a_project(tmp_path, env={"BUILDX_CONFIG": str(tmp_path / "buildx")})
     build_image(project, ALL, docker, console)
     assert docker.commands[0][-1] == left
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["afterwards", "of a killed task"])
+def test_a_builder_of_a_spare_that_can_not_be_removed_ends_no_build(
+    tmp_path: Path, left: bool
+) -> None:
+    name = dead_name("buildlib-spare")
+    (tmp_path / "buildx/instances").mkdir(parents=True)
+    if left:
+        (tmp_path / "buildx/instances" / name).touch()
+    write_project(tmp_path, SPARE)
+    console, _, err = a_console()
+    docker = SpareDocker("arm")
+    docker.hanging = "rm"
+    project = a_project(tmp_path, env={"BUILDX_CONFIG": str(tmp_path / "buildx")})
+    build_image(project, ALL, docker, console)
+    assert ("linux/arm64", "spare") in docker.built
+    removed = [argv[-1] for argv in docker.commands if argv[2] == "rm"]
+    assert removed[:-1] == [name] * left
+    for one in removed:
+        assert f"docker buildx rm --force --keep-daemon {one}" in err.getvalue()
+
+
+def test_a_spare_builds_where_buildx_does_not_say_who_answers(tmp_path: Path) -> None:
+    docker = SpareDocker("arm")
+    docker.hanging_once_dead = True
+    _spared(tmp_path, docker)
+    assert ("linux/arm64", "spare") in docker.built
 
 
 def test_the_files_of_a_part_are_known_by_the_process_that_made_them(tmp_path: Path) -> None:
@@ -523,6 +561,17 @@ def test_a_registry_that_refuses_the_index_ends_with_code_5(tmp_path: Path) -> N
     with pytest.raises(AuthorisationError, match="the registry refused"):
         _build(tmp_path, Pushing("push access denied"), PUSHED)
     assert _parts_left() == []
+
+
+def test_the_index_is_pushed_again_where_that_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "pause", lambda *_: None)
+    docker = Pushing("unexpected status from PUT request: 503 Service Unavailable")
+    with pytest.raises(BuildlibError):
+        _build(tmp_path, docker, PUSHED)
+    pushes = [argv for argv in docker.asked if argv[2] == "imagetools" and argv[4] == "--builder"]
+    assert len(pushes) == Patience().attempts
 
 
 def test_the_plan_of_what_is_pushed_prints_every_line(tmp_path: Path) -> None:
