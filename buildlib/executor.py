@@ -194,12 +194,13 @@ class PlumbumExecutor:
         Raises:
             ToolError, TimedOutError, CancelledError: as `run`.
         """
+        data = text.encode("utf-8", "surrogateescape")
         # `communicate` sends nothing more once it was waited for in vain: CPython up to 3.13.
         source, sink = os.pipe()
 
         def give() -> None:
             with contextlib.suppress(BrokenPipeError), os.fdopen(sink, "wb") as file:
-                file.write(text.encode())
+                file.write(data)
 
         try:
             Background(give)
@@ -239,7 +240,7 @@ class PlumbumExecutor:
         ) as process:
             for line in _lines(cast("BufferedReader", process.stdout), watch):
                 on_line(line)
-            return _code(process)
+            return _code(process, watch)
 
     def attach(
         self,

@@ -174,6 +174,10 @@ class OciWriter:
         """Have other bytes stand under the digest of a blob."""
         self._blobs[str(entry["digest"])] = data
 
+    def leave_out(self, entry: Mapping[str, object]) -> None:
+        """Have a blob be missing."""
+        del self._blobs[str(entry["digest"])]
+
     def write(
         self, path: Path, *manifests: dict[str, object], files: Mapping[str, bytes] | None = None
     ) -> Path:

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -86,8 +86,7 @@ def _leased(
     try:
         if waits:
             console.note(f"node {node.name} is free after {time.monotonic() - began:.0f} s")
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"{time.time():.0f} {what}".encode(), 0)
+        _write(handle, f"{time.time():.0f} {what}")
         with inherited(handle):
             yield
     finally:
@@ -103,13 +102,14 @@ def _free(files: Sequence[Path]) -> int | None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise InputError(
-                f"max-builds needs a file in {path.parent}", why=str(error.strerror)
-            ) from error
+            raise _no_file(path, error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
+        except OSError as error:
+            os.close(handle)
+            raise _no_file(path, error) from error
         except BaseException:
             os.close(handle)
             raise
@@ -118,11 +118,22 @@ def _free(files: Sequence[Path]) -> int | None:
     return None
 
 
+def _no_file(path: Path, error: OSError) -> InputError:
+    return InputError(f"max-builds needs a file in {path.parent}", why=str(error.strerror))
+
+
+def _write(handle: int, text: str) -> None:
+    """Say who has the place, for those that wait; the lock counts without it, on a full disk."""
+    with suppress(OSError):
+        os.truncate(handle, 0)
+        os.pwrite(handle, text.encode(errors="replace"), 0)
+
+
 def _for_whom(files: Sequence[Path]) -> str:
     """Return which builds hold the places, and since when."""
     found = []
     for path in files:
         since, _, what = path.read_text(encoding="utf-8", errors="replace").partition(" ")
-        if since.isdigit():
+        if since.isdecimal():
             found.append(f"{what} ({max(time.time() - int(since), 0):.0f} s)")
     return f"waiting for {', '.join(found) or 'another build'}"

@@ -82,9 +82,13 @@ def merge_archives(
 
 def _entries(archive: Archive) -> list[dict[str, Any]]:
     """Return what an index has of an archive: its image, and what is attested of it."""
+    archive.images()  # Raises if an index or a manifest is missing or damaged.
     top, (entry, *_) = archive.top(), archive.outermost()["manifests"]
     if entry.get("mediaType") in INDEX_TYPES:
-        return list(json.loads(archive.bytes_of(top))["manifests"])
+        entries = list(json.loads(archive.bytes_of(top))["manifests"])
+        for one in entries:
+            archive.bytes_of(one["digest"])
+        return entries
     given = entry.pop("annotations", None) or {}
     given = {name: value for name, value in given.items() if name not in _NAMING}
     keys = ("mediaType", "digest", "size")

@@ -190,6 +190,11 @@ def test_what_is_fed_arrives_and_is_in_no_command_line(executor: PlumbumExecutor
     assert (done.code, done.stdout) == (0, "word\n")
 
 
+def test_what_is_fed_may_have_any_bytes(executor: PlumbumExecutor) -> None:
+    count = (sys.executable, "-c", "import sys; print(sys.stdin.buffer.read())")
+    assert executor.feed(count, "p\udce4ss", timeout=30).stdout == "b'p\\xe4ss'\n"
+
+
 def test_a_process_that_reads_nothing_is_fed_all_the_same(executor: PlumbumExecutor) -> None:
     assert executor.feed(("true",), "x" * 1_000_000, timeout=30).code == 0
 
@@ -261,11 +266,12 @@ def test_a_listener_that_fails_ends_the_process_too(
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
+@pytest.mark.parametrize("closes", ["", "exec >&- 2>&-; "], ids=["silent", "without output"])
 def test_once_cancelled_what_runs_is_ended_and_nothing_starts(
-    executor: PlumbumExecutor, tmp_path: Path
+    executor: PlumbumExecutor, tmp_path: Path, closes: str
 ) -> None:
     cancellable = Cancellable(executor, "another one failed")
-    silent = ("sh", "-c", "echo $$ > pid; echo x; exec sleep 60")
+    silent = ("sh", "-c", f"echo $$ > pid; echo x; {closes}exec sleep 60")
     with pytest.raises(CancelledError, match="another one failed"):
         cancellable.stream(silent, lambda _: cancellable.cancel())
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))

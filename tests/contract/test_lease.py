@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,21 @@ def test_a_build_that_has_ended_leaves_its_place_to_others_whatever_still_runs(
             held.enter_context(executor.serve(["sleep", "600"], tmp_path / "log"))
         with _lease(tmp_path, [ONE]):
             pass
+
+
+@pytest.mark.parametrize(
+    ("call", "code"), [("flock", errno.ENOLCK), ("pwrite", errno.ENOSPC)], ids=["lock", "full"]
+)
+def test_a_file_system_without_locks_is_reported_and_a_full_one_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl if call == "flock" else os, call, fail)
+    reported = pytest.raises(InputError, match="max-builds needs a file in")
+    with reported if call == "flock" else nullcontext(), _lease(tmp_path, [ONE], "\udce4"):
+        pass
 
 
 def test_a_state_directory_that_can_not_be_written_is_reported(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_a_layer_may_have_more_bytes_than_a_header_of_ustar_can_say(
 ) -> None:
     parts = [Part(one) for one in PLATFORMS[:2]]
     paths = [part.write(tmp_path / f"{number}.tar", NAMED) for number, part in enumerate(parts)]
-    large = str(parts[0].image["digest"])
+    manifest = json.loads(parts[0].writer.bytes_of(parts[0].image))
+    large = str(manifest["layers"][-1]["digest"])
     real_size, real_add = Archive.size_of, Archive.add_to
 
     def size_of(self: Archive, digest: str) -> int:
@@ -228,6 +229,16 @@ def test_an_archive_that_is_damaged_is_refused(tmp_path: Path) -> None:
     part.writer.replace(manifest["layers"][0], b"else")
     with pytest.raises(InputError, match="damaged"):
         _merge(tmp_path, [part, Part(PLATFORMS[1])])
+
+
+def test_an_archive_without_its_manifest_is_refused(tmp_path: Path) -> None:
+    plain, attested = Part(PLATFORMS[0]), Part(PLATFORMS[0], attested=True)
+    other = Part(PLATFORMS[0], attested=True)
+    missing = ((plain, plain.image), (attested, attested.image), (other, other.attestations[0]))
+    for part, entry in missing:
+        part.writer.leave_out(entry)
+        with pytest.raises(InputError):
+            _merge(tmp_path, [part, Part(PLATFORMS[1])])
 
 
 def test_the_command_does_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
