@@ -154,6 +154,13 @@ def missing() -> ToolError:
     )
 
 
+# Version 3 attaches signatures by the referrers API, where a registry has it.
+_NOT_FOUND_BY_2: Final = (
+    "cosign 2 does not find what cosign 3 has signed in a registry with the referrers API: if that "
+    "may be so, verify it with cosign 3"
+)
+
+
 class ForeignError(VerificationError):
     """It is signed, but not as configured."""
 
@@ -197,13 +204,20 @@ def signing_problem(code: int, stderr: str) -> BuildlibError:
     return VerificationError("cosign could not sign", why=why)
 
 
-def verifying_problem(code: int, stderr: str, what: str) -> BuildlibError:
-    """Return why something is not verified."""
+def verifying_problem(
+    code: int, stderr: str, what: str, *, finds_all: bool = True
+) -> BuildlibError:
+    """Return why something is not verified.
+
+    Args:
+        finds_all: whether it is cosign 3, which finds what both versions sign.
+    """
     if problem := _general(code, stderr):
         return problem
     why = reason(stderr)
     if code == NO_SIGNATURE:
-        return VerificationError(f"{what} is not signed", why=why)
+        hint = "" if finds_all else _NOT_FOUND_BY_2
+        return VerificationError(f"{what} is not signed", why=why, hint=hint)
     if code == _NO_TAG:
         return InputError(f"there is no {what}", why=why)
     if "loading public key" in stderr:

@@ -271,9 +271,11 @@ class Signer:
     def _signed(self, references: Sequence[str], policy: Verify) -> Completed:
         argv = self._cosign.verify(references, policy, self._root)
         about = references[0]
-        return self._run_as_third_party(
-            argv, policy, lambda done: verifying_problem(done.code, done.stderr, about)
-        )
+        return self._run_as_third_party(argv, policy, lambda done: self._problem(done, about))
+
+    def _problem(self, done: Completed, about: str) -> BuildlibError:
+        finds_all = self._cosign.signing_config
+        return verifying_problem(done.code, done.stderr, about, finds_all=finds_all)
 
     def _which(
         self,
@@ -338,7 +340,7 @@ class Signer:
         def problem(done: Completed) -> BuildlibError | None:
             if is_missing_attestation(done.stderr):
                 return None
-            return verifying_problem(done.code, done.stderr, reference)
+            return self._problem(done, reference)
 
         done = self._run_as_third_party(argv, policy, problem)
         return _contents(done.stdout) if done.code == 0 else ()

@@ -223,6 +223,12 @@ def test_why_something_is_not_verified(
     assert "WARNING" not in str(error)
 
 
+@pytest.mark.parametrize("finds_all", [True, False])
+def test_what_cosign_2_does_not_find_may_be_signed_by_cosign_3(finds_all: bool) -> None:
+    error = verifying_problem(10, f"Error: {UNSIGNED}\n", "x", finds_all=finds_all)
+    assert ("verify it with cosign 3" in error.hint) != finds_all
+
+
 class Signatures(FakeExecutor):
     """Knows what is signed, and answers as cosign does: about the first that is not."""
 
