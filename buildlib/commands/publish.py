@@ -44,6 +44,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import GateSubject, missing_tools
 from buildlib.publish.last_release import pulled_release
 from buildlib.publish.plan import (
+    UNSIGNED,
     PublishPlan,
     Skip,
     Target,
@@ -62,6 +63,7 @@ from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, are_local, asking, chosen_registries, open_registries
 from buildlib.retry import Patience
+from buildlib.shell import shell_line
 from buildlib.sign.signer import find_cosign
 from buildlib.terminal.text import to_json
 from buildlib.versioning.preconditions import Mode
@@ -376,9 +378,13 @@ def add_next_steps(error: BuildlibError, plan: PublishPlan, receipt: Receipt | N
     refused = receipt is None or any(record.state == FAILED for record in receipt.gates)
     if not (plan.mode is Mode.RELEASE and refused and isinstance(problems[-1], GateError)):
         return
+    # A gate that the configuration leaves out needs no option.
+    skipped = [skip for skip in plan.skipped if skip.reason != UNSIGNED]
+    skips = [word for skip in skipped for word in ("--skip-gate", skip.gate)]
+    reason = ["--reason", skipped[0].reason] if skipped else []
     follows = (
         f"nothing was published: commit what fixes it, then {PROGRAM} tag patch --push, and "
-        f"{PROGRAM} {TASK}"
+        f"{shell_line([PROGRAM, TASK, *skips, *reason])}"
     )
     problems[-1].hint = "\n".join(filter(None, (problems[-1].hint, follows)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from buildlib.commands.publish import add_next_steps
 from buildlib.config.publish import Publish, parse_publish
 from buildlib.errors import BuildlibError, GateError, InputError, ProblemsError, ToolError
 from buildlib.git.facts import Changes
-from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
+from buildlib.publish.plan import UNSIGNED, PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.receipt import FAILED, GateRecord, Receipt, new_receipt
 from buildlib.versioning.preconditions import Mode
 
@@ -148,6 +149,8 @@ def test_the_reasons_are_told_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [Mode.RELEASE, Mode.EDGE])
 def test_a_release_that_a_gate_refuses_says_what_follows(tmp_path: Path, mode: Mode) -> None:
     plan = _plan(tmp_path, "FROM scratch\n", mode=mode)
+    skips = (Skip(gate="scan", reason="no scanner yet"), Skip(gate="sign", reason=UNSIGNED))
+    plan = replace(plan, skipped=skips)
     receipt = new_receipt(a_project(tmp_path).config, plan, started="2026-01-01T00:00:00Z")
 
     def hint(error: BuildlibError, receipt: Receipt | None) -> str:
@@ -163,3 +166,5 @@ def test_a_release_that_a_gate_refuses_says_what_follows(tmp_path: Path, mode: M
     found.append(hint(ProblemsError([GateError("a"), GateError("b", hint="fix it")]), receipt))
     assert {one.partition("\n")[0] for one in found} == {"fix it"}
     assert all(("tag patch --push" in one) == (mode is Mode.RELEASE) for one in found)
+    again = "docker-publish --skip-gate scan --reason 'no scanner yet'"
+    assert all(one.endswith(again) == (mode is Mode.RELEASE) for one in found)
