@@ -105,7 +105,19 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	}
 	handler := web.New(info(), engine.New(o.socket, log), store, o.allowed, log)
 	log.Info("listening", "address", listener.Addr().String(), "version", version)
+	warnWithoutEngine(ctx, o.socket, log)
 	return serveUntilDone(ctx, listener, handler, log)
+}
+
+// warnWithoutEngine says once why the page will show no images; the engine may be there later.
+func warnWithoutEngine(ctx context.Context, socket string, log *slog.Logger) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	connection, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		log.Warn("no engine: the page shows no images", "socket", socket, "reason", err)
+		return
+	}
+	_ = connection.Close()
 }
 
 // newServer bounds what one client may hold: time, and memory for headers.

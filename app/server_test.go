@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,6 +52,24 @@ func TestTheTimesThatAClientHas(t *testing.T) {
 	} {
 		if got.is != got.want {
 			t.Errorf("%s: %s, not %s", name, got.is, got.want)
+		}
+	}
+}
+
+func TestALogWithoutAnEngineSaysSo(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "engine.sock")
+	for _, there := range []bool{false, true} {
+		if there {
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = listener.Close() }()
+		}
+		var log bytes.Buffer
+		warnWithoutEngine(context.Background(), socket, slog.New(slog.NewTextHandler(&log, nil)))
+		if got := strings.Contains(log.String(), "the page shows no images"); got == there {
+			t.Errorf("with an engine: %t, log: %q", there, log.String())
 		}
 	}
 }
