@@ -40,6 +40,9 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
     try:
         with _image_of(run, record) as archive:
             if archive is None:
+                if record.archive:
+                    why = f"{record.archive} is gone, or holds another one"
+                    run.console.note(f"the image was not measured: {why}")
                 return record
             found = contents_of(record, config, archive, store.key())
         if not record.archive:

@@ -75,6 +75,7 @@ def test_the_page_has_what_is_in_an_archive_that_is_still_there(
         assert done.returncode == 0, done.stderr
         page = Path(done.stdout.strip()).read_text("utf-8")
         assert ("bin/app" in page) == (digest == image["digest"])
+        assert ("the image was not measured" in done.stderr) != (digest == image["digest"])
     assert secret not in page
     found = store.read(store.paths()[0])
     assert [(one.path, one.size) for one in found.largest[:1]] == [("bin/app", 5000)]
