@@ -24,10 +24,12 @@ from buildlib.config.tables import Registry
 from buildlib.containers.health import smoke_surroundings
 from buildlib.errors import (
     BuildlibError,
+    GateError,
     InputError,
     ProblemsError,
     ToolError,
     collected,
+    exit_code_of,
     raise_problems,
 )
 from buildlib.executor import PlumbumExecutor
@@ -223,7 +225,13 @@ def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
         copy = Copy(run, start, env, lambda found: elsewhere(found, hosts, test.folder))
         copy.take(options.build_args, options.secrets)
         stack.callback(copy.close)
-        publish(copy, chosen, show=show)
+        try:
+            publish(copy, chosen, show=show)
+        except BuildlibError as error:
+            if exit_code_of(error) == GateError.exit_code:
+                again = f"{PROGRAM} docker-smoke and {PROGRAM} docker-policy check your files"
+                run.console.note(f"the copy and its images are removed; {again}")
+            raise
     return receipts[-1]
 
 

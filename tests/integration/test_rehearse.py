@@ -90,6 +90,7 @@ def test_a_gate_that_fails_ends_it_and_nothing_stays(checkout: Checkout) -> None
     done = checkout.invoke_process("docker-rehearse")
     assert done.returncode == 7, done.stderr
     assert "size    failed" in done.stdout
+    assert "the copy and its images are removed; invoke docker-smoke" in done.stderr
     assert _state(checkout) == before
 
 
