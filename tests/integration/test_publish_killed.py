@@ -79,7 +79,8 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
         slow = tmp_path / "bin" / "grype"
         slow.parent.mkdir()
         slow.write_text(
-            '#!/bin/sh\ncase "$*" in *version*) echo \'{"version": "0.100.0"}\'; exit ;; esac\n'
+            '#!/bin/sh\ncase "$*" in *version*) echo \'{"version": "0.100.0"}\'; exit ;; '
+            "*db\\ status*) echo '{\"valid\": true}'; exit ;; esac\n"
             f"echo $$ >> {pids}\nexec sleep 120\n",
             "utf-8",
         )
