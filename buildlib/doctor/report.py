@@ -30,6 +30,7 @@ from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean, 
 from buildlib.executor import Executor
 from buildlib.findings.report import Report
 from buildlib.project import Project
+from buildlib.publish.signing import unmade_sboms
 from buildlib.terminal.console import Console
 
 BUILD: Final = "build"
@@ -208,12 +209,14 @@ def diagnose(
             *programs.key(config, executor, opened=bool(group)),
         ],
         PUBLISH: lambda: [
+            *_attestations(config, skipped if signs else None),
             *base_images.for_release(project),
             *(base_images.labels_of_release(project, today) if with_policy else []),
             *registries.for_registries(config, project.env, executor, network=bool(group)),
         ],
         REHEARSE: lambda: [
             *(programs.cosign(executor) if signs else []),
+            *_attestations(config, skipped if signs else None),
             *programs.registry_program(executor, project.env),
         ],
         BUILDERS: lambda: _builders(project, executor, console),
@@ -225,6 +228,15 @@ def diagnose(
         checks={name: tuple(found[name].get()) for name in wanted},
         build_problems=tuple(problems),
     )
+
+
+def _attestations(config: Config, skipped: frozenset[str] | None) -> list[Check]:
+    """Return a check where nothing makes the attestations; None: none are signed."""
+    gates = set(config.publishing().gates) - (skipped or set())
+    problems = unmade_sboms(config, gates) if skipped is not None else []
+    return [
+        Check(name="attestations", state=MISSING, found=one.what, fix=one.hint) for one in problems
+    ]
 
 
 def _builders(project: Project, executor: Executor, console: Console) -> list[Check]:

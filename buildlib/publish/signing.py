@@ -51,6 +51,20 @@ def tracked_key(config: Config) -> InputError | None:
     )
 
 
+def unmade_sboms(config: Config, gates: Collection[str]) -> list[BuildlibError]:
+    """Return a problem if SBOMs have to be attested that none of the gates makes."""
+    attested = set(config.verification().attestations)
+    unmade = sorted(set(SBOM_FILES) & attested) if SBOM not in gates else []
+    if not unmade:
+        return []
+    return [
+        InputError(
+            f"verify wants {' and '.join(unmade)}, and no SBOM is made",
+            hint="do not skip the gate sbom, or remove them from verify.attestations",
+        )
+    ]
+
+
 def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibError]:
     """Return why nothing can be signed or verified, as far as the configuration shows.
 
@@ -76,14 +90,7 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
                 "issuer",
             )
         )
-    unmade = sorted(set(SBOM_FILES) & set(policy.attestations)) if SBOM not in gates else []
-    if unmade:
-        found.append(
-            InputError(
-                f"verify wants {' and '.join(unmade)}, and no SBOM is made",
-                hint="do not skip the gate sbom, or remove them from verify.attestations",
-            )
-        )
+    found += unmade_sboms(config, gates)
     kept = sorted({*SBOM_FILES, "slsaprovenance02"} & set(policy.attestations))
     if kept and config.publishing().attestations == INDEX:
         found.append(

@@ -220,6 +220,18 @@ def test_a_group_needs_what_its_gates_need(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean publish?"
 
 
+@pytest.mark.parametrize("skips", [[], ["sbom"], ["sbom", "sign"]])
+def test_attestations_that_nothing_makes_are_missing(tmp_path: Path, skips: list[str]) -> None:
+    config = 'image = "t"\n[publish]\ngates = ["sbom"]\n[sign]\nkey = "env://K"\n'
+    config += '[verify]\nkey = "k"\nattestations = ["spdxjson"]\n'
+    project = a_project(write_project(tmp_path, config))
+    console, today = Console({}, quiet=True), date(2026, 1, 1)
+    skipped = check_skips("publish", skips)
+    executor = FakeExecutor(_docker())
+    found = diagnose(project, executor, console, today, "publish", skipped=skipped)
+    assert ("attestations" in _by_name(found)) == (skips == ["sbom"])
+
+
 def test_what_a_skipped_gate_needs_is_not_asked(tmp_path: Path) -> None:
     config = _config(tmp_path, 'image = "t"\n[publish]\ngates = ["scan", "sbom"]\n')
     assert parts_of("publish", config) == ("build", "scan", "sbom", "sign", "publish")
