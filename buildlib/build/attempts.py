@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -173,7 +172,7 @@ def run_buildx(
             races += 1
             console.note("another build creates the same tag at this moment: trying again")
             # Not in step with the other one.
-            time.sleep(secrets.randbelow(1000) / 1000 * races)
+            pause(executor, secrets.randbelow(1000) / 1000 * races)
             continue
         if watch and not any(_RAN in text for text in shown.errors):
             watch.ask()

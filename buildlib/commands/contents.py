@@ -47,11 +47,7 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
             found = contents_of(record, config, archive, store.key())
         if not record.archive:
             # The engine counts a layer in its own way.
-            own = record.native if record.native in record.platforms else record.platforms[0]
-            hidden = Redaction(key=store.key(), allowed=config.allowed_names()).command
-            layers = engine_layers(run.executor, record.digest, own)
-            safe = tuple(one._replace(made_by=hidden(one.made_by)) for one in layers)
-            found = replace(found, layers=record.layers or safe)
+            found = replace(found, layers=record.layers or _layers(run, config, store, record))
     except CancelledError:
         raise
     except (BuildlibError, OSError) as error:
@@ -63,6 +59,13 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
     except (BuildlibError, OSError) as error:
         run.console.note(f"what is in the image is not kept: {error}")
     return found
+
+
+def _layers(run: Edge, config: Config, store: RecordStore, record: Record) -> tuple[Layer, ...]:
+    own = record.native if record.native in record.platforms else record.platforms[0]
+    hidden = Redaction(key=store.key(), allowed=config.allowed_names()).command
+    found = engine_layers(run.executor, record.digest, own)
+    return tuple(one._replace(made_by=hidden(one.made_by)) for one in found)
 
 
 def image_diff(run: Edge, config: Config, old: Record, new: Record) -> DiffReport | None:

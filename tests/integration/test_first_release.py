@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+import http
 import json
 import os
 import re
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, docker, git
 from grypedb import Advisory
-from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+from registries import PASSWORD, USER, Server, docker_config, free_port, ping, registry
 
 from buildlib.executor import PlumbumExecutor
 from buildlib.registry.local import find_program
@@ -212,21 +212,10 @@ def test_the_registry_of_the_page_answers(tmp_path: Path) -> None:
         argv = [program, "serve", file.name]
         served = subprocess.Popen(argv, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
         try:
-            _wait(lambda: _status(port) == http.HTTPStatus.OK, lambda: served.poll() is None)
+            _wait(lambda: ping(port) == http.HTTPStatus.OK, lambda: served.poll() is None)
         finally:
             served.terminate()
             served.wait()
-
-
-def _status(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/v2/")
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
 
 
 def _wait(ready: Callable[[], bool], runs: Callable[[], bool]) -> None:
