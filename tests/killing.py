@@ -25,7 +25,7 @@ def kill(step):
     if step == {step!r}:
         os.kill(os.getpid(), signal.SIGKILL)
 wanted = NO_OPTIONS._replace(resume={resume}, skips={skips!r}, reason={reason!r})
-run = Edge(Path("."), dict(os.environ), dry=False, quiet=True)
+run = Edge(Path("."), dict(os.environ), dry=False, quiet=False)
 publish(run, wanted, reached=kill)
 """
 FILES = {"receipt.json", "thing-1.2.3.oci.tar"}
@@ -73,6 +73,7 @@ def kill(release: Release, moment: str, folder: Path, wanted: PublishOptions = U
         timeout=200,
         check=False,
     )
+    release.printed += [done.stdout, done.stderr]
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert list(folder.iterdir()) == []
     assert files(release) - before <= FILES

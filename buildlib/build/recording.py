@@ -100,14 +100,18 @@ class Recording:
         self._now = self._beginning(written, given)
         sources = self._sources(stages, given)
         self._hashes = Hashes(store.hashes)
-        self._files = Background(
-            lambda: self._named(read_files(plan.context, sources, read_ignore(plan), self._hashes))
-        )
+        self._read = Background(lambda: self._reading(sources))
         self._asked = Background(self._builder)
         self._layers: Background[tuple[Layer, ...]] | None = None
         self._progress: BuildProgress | None = None
         self._comparison: Comparison | None = None
         self._taken: dict[str, Step] = {}
+
+    def _reading(self, sources: tuple[str, ...]) -> tuple[Taken, Record | None]:
+        """Read the files, and the record before this one if a step will run that needs it."""
+        plan = self._about.plan
+        taken = self._named(read_files(plan.context, sources, read_ignore(plan), self._hashes))
+        return taken, self._store.last(self._now) if self._hashes.computed else None
 
     def _stages(self, written: Written, args: dict[str, str]) -> list[tuple[Stage, ...]]:
         native = str(self._about.engine.platform or "")
@@ -237,8 +241,9 @@ class Recording:
 
     @cached_property
     def _before(self) -> Record | None:
-        """Read the record before this one, which only a step that ran needs."""
-        return self._store.last(self._now)
+        """Return the record before this one, which only a step that ran needs."""
+        early = self._read.get()[1] if self._read.wait(0) else None
+        return early or self._store.last(self._now)
 
     def exported(self) -> None:
         """Ask for the layers as soon as there is an image, unless all of it was in the cache."""
@@ -288,7 +293,7 @@ class Recording:
     @cached_property
     def _files_known(self) -> Record:
         """Return what is known of the build with its files, once they are hashed."""
-        return replace(self._now, **self._files.get()._asdict())
+        return replace(self._now, **self._read.get()[0]._asdict())
 
     def _collect(self) -> None:
         """Take the steps that ended since the last time, and those that have not."""
@@ -323,7 +328,7 @@ class Recording:
             error: that ended any other.
         """
         with interrupts.held(), self._spared():
-            if not self._files.wait(None if result else _PATIENCE):
+            if not self._read.wait(None if result else _PATIENCE):
                 why = f"its files were not read within {_PATIENCE:.0f} s after its end"
                 self._console.note(f"no record of this build is kept: {why}")
                 self._hashes.save(ended=False)

@@ -96,6 +96,7 @@ class Hashes:
 
     Args:
         path: where they are kept; None: nowhere.
+        computed: how many were not known.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -103,6 +104,7 @@ class Hashes:
         self._path = path
         self._new: dict[str, list[int | str]] = {}
         self._changed = False
+        self.computed = 0
 
     @cached_property
     def _old(self) -> dict[str, list[int | str]]:
@@ -120,6 +122,7 @@ class Hashes:
             self._new[name] = old
             return str(old[-1])
         digest = _hash(name, about.st_size)
+        self.computed += 1
         if time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _RACY:
             self._new[name] = [*stamp, digest]
             self._changed = True

@@ -50,7 +50,7 @@ def test_killed_while_it_is_signed_it_goes_on_from_where_it_was(
     text = finish(setting, digest, SIGNED)
     # Whoever was killed after it was signed has signed it.
     assert "signing" not in text
-    assert "attaching" not in text
+    assert "attaching" not in text, "".join(setting.release.printed)
 
 
 def _wait(run: subprocess.Popen[str], until: Callable[[], object]) -> None:
