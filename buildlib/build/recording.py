@@ -27,7 +27,7 @@ from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, CancelledError, InputError
 from buildlib.executor import Executor
 from buildlib.files import read_regular, write_file
-from buildlib.findings.secrets import looks_secret
+from buildlib.findings.secrets import assigned_secrets, looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
 from buildlib.records.cause import Comparison, platform_variables
@@ -96,7 +96,7 @@ class Recording:
         }
         written = read_written(plan.dockerfile.read_bytes().decode("utf-8", "replace"))
         stages = self._stages(written, given)
-        self._hide(stages, allowed)
+        self._hide(stages, written, allowed)
         self._now = self._beginning(written, given)
         sources = self._sources(stages, given)
         self._hashes = Hashes(store.hashes)
@@ -119,7 +119,9 @@ class Recording:
         known = (platform_variables(name, native) for name in names)
         return [stages_of(written, args, variables) for variables in known]
 
-    def _hide(self, views: list[tuple[Stage, ...]], allowed: Sequence[str]) -> None:
+    def _hide(
+        self, views: list[tuple[Stage, ...]], written: Written, allowed: Sequence[str]
+    ) -> None:
         """Have values that look secret replaced everywhere."""
         variables = {
             (one.name, one.value)
@@ -128,8 +130,9 @@ class Recording:
             for step in stage.steps
             for one in step.scope
         }
-        secret = (value for name, value in variables if looks_secret(name, value, allowed))
-        self._redaction.hide(secret)
+        self._redaction.hide(v for name, v in variables if looks_secret(name, v, allowed))
+        for one in written.instructions:
+            self._redaction.hide(assigned_secrets(f"{one.text}\n{one.body}", allowed))
 
     def _sources(self, views: list[tuple[Stage, ...]], args: dict[str, str]) -> tuple[str, ...]:
         """Return what the stages that are built take from the context."""

@@ -115,13 +115,21 @@ def hide_assigned(text: str, mark: str, allowed: Iterable[str] = ()) -> str:
     patterns = tuple(allowed)
 
     def hide(found: re.Match[str]) -> str:
-        name, value = found[1], found[2]
-        bare = value.strip("\"'")
-        return f"{name}={mark}" if looks_secret(name, bare, patterns) else found[0]
+        return f"{found[1]}={mark}" if looks_secret(found[1], _bare(found), patterns) else found[0]
 
     pattern = _SPACED if _UNQUOTED.match(text) else ASSIGNED
     text = pattern.sub(hide, text)
     return mark if is_token(text) or has_credentials(text) else text
+
+
+def assigned_secrets(text: str, allowed: Iterable[str] = ()) -> list[str]:
+    """Return the secret values that an instruction of a Dockerfile assigns; `allowed` as above."""
+    found = ASSIGNED.finditer(text)
+    return [_bare(one) for one in found if looks_secret(one[1], _bare(one), allowed)]
+
+
+def _bare(assigned: re.Match[str]) -> str:
+    return assigned[2].strip("\"'")
 
 
 def tokens_in(content: bytes) -> list[bytes]:

@@ -435,6 +435,19 @@ def test_nothing_secret_is_in_a_record(
     assert "no record" not in shown
 
 
+def test_a_secret_that_is_written_in_a_command_is_in_no_record(project: Path) -> None:
+    written = "RUN DB_PASSWORD='opened-1' make", "RUN <<E\nexport API_TOKEN=opened-2\nmake\nE"
+    (project / "Dockerfile").write_text("\n".join(("FROM scratch", *written, "")), "utf-8")
+    log = json.dumps({"logs": [{"vertex": "1", "data": _encoded("opened-1 is wrong\n")}]})
+    docker = Docker(_vertex("1", f"[1/2] {written[0]}", completed=None), log, code=1)
+    _build(project, docker)
+    (path,) = _store(project).paths()
+    assert "opened" not in path.read_text("utf-8")
+    (record,) = _store(project).usable()
+    assert record.steps[0].name.startswith(f"[1/2] RUN DB_PASSWORD='{HIDDEN}")
+    assert record.instructions[-1].body.startswith(f"export API_TOKEN={HIDDEN}")
+
+
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
