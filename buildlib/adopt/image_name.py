@@ -40,8 +40,8 @@ def name_of_remote(address: str) -> str:
     registry = _REGISTRIES.get(host, "")
     if registry and len(names) > 1 and len(names) == len(parts):
         return "/".join([registry, *names])
-    # A path such as `..` names nothing.
-    return _component(parts[-1]) if parts else ""
+    # A path such as `..` names nothing, and `origin.git` is what many call any remote.
+    return _component(parts[-1]) if parts and parts[-1].lower() != "origin" else ""
 
 
 def _component(text: str) -> str:

@@ -60,7 +60,7 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             return []
         return [
             GateError(
-                f"{self.image} breaks the policy: {counted(len(self.errors), 'error')}",
+                f"{self.image} breaks the policy: {counted(distinct(self.errors), 'error')}",
                 why=", ".join(dict.fromkeys(finding.rule for finding in self.errors)),
                 hint="[[policy.ignore]] with a reason ignores one",
             )
@@ -91,9 +91,10 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             (level, one.rule, replace(one, platform=", ".join(seen)).where, message)
             for (one, level, message), seen in platforms.items()
         ]
-        found = [counted(len(self.errors), "error"), counted(len(self.mild), "warning")]
+        ignored = distinct(finding for finding, _ in self.ignored)
+        found = [counted(distinct(self.errors), "error"), counted(distinct(self.mild), "warning")]
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
-        counts += ", ".join([*found, f"{len(self.ignored)} ignored"])
+        counts += ", ".join([*found, f"{ignored} ignored"])
         return "\n".join([*([table(rows), ""] if rows else []), counts, *self.left_out])
 
     def rules(self) -> Iterator[Rule]:
@@ -102,6 +103,11 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
         for name in {one.rule for one in self.everything()} | set(RULES):
             rule = rule_of(name)
             yield rule._replace(id=name, link=links.get(name, rule.link))
+
+
+def distinct(findings: Iterable[Finding]) -> int:
+    """Return how many there are, where what several platforms have in common is one."""
+    return len({replace(one, platform="") for one in findings})
 
 
 def make_report(

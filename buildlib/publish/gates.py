@@ -38,6 +38,7 @@ from buildlib.image.archive import Archive, open_archive
 from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_labels, check_policy, find_linter
+from buildlib.policy.report import distinct
 from buildlib.project import Project
 from buildlib.publish.receipt import FAILED, PASSED, WARNINGS, GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
@@ -133,7 +134,8 @@ def _policy(subject: GateSubject, archive: Archive) -> Figures:
     _pass(report, subject.console)
     for note in (*(f"{one.where}: {one.message}" for one in report.notes), *report.left_out):
         subject.console.note(note)
-    figures: Figures = {WARNINGS: len(report.mild), "ignored": len(report.ignored)}
+    ignored = distinct(finding for finding, _ in report.ignored)
+    figures: Figures = {WARNINGS: distinct(report.mild), "ignored": ignored}
     if report.late:
         late = {(one.rule, one.path, one.message) for one in report.late}
         figures[_LATE] = [dict(zip(_FIELDS, one, strict=True)) for one in sorted(late)]

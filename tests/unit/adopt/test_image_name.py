@@ -29,6 +29,7 @@ from buildlib.image.reference import parse_reference
         ("https://github.com/you/名前", ""),
         ("/srv/git/thing.git", "thing"),
         ("../thing.git", "thing"),
+        ("/srv/git/origin.git", ""),
         ("file:///srv/git/thing.git", "thing"),
         ("C:\\work\\thing", "thing"),
         ("ext::sh -c x", "sh-c-x"),
