@@ -29,6 +29,7 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress
 from buildlib.build.recording import Recorded, Recording, recorded
+from buildlib.build.registry_lease import open_sharing
 from buildlib.build.result import BuildResult
 from buildlib.build.spare import build_with_spares
 from buildlib.builders.commands import missing_hint
@@ -345,11 +346,17 @@ def _run(
     described = about.project.config.described_builder()
     said: list[str] = []
 
+    def warn(text: str) -> None:
+        console.warn(text)
+        said.append(text)
+
     def build(chosen: BuildPlan, nodes: Sequence[NodeSettings]) -> _Executed:
         names = ", ".join(map(str, chosen.platforms))
         what = f"{chosen.image} {chosen.version} {names}".rstrip()
         wait = partial(pause, executor)
-        with leased(described, nodes, what, about.project.env, console, wait):
+        env = about.project.env
+        sharing = open_sharing(described, env, executor, warn)
+        with leased(described, nodes, what, env, console, wait, sharing):
             watch = watch_nodes(chosen, executor, described)
             return _execute(chosen, executor, console, watch, recording, said)
 

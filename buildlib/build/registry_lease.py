@@ -1,0 +1,212 @@
+"""Places on nodes that clients on several machines share: claims in a repository of a registry.
+
+Each place of a node is a claim of its own (`registry.claim`), so that a client that is killed loses
+its place by itself. It is renewed while the build runs; if that fails, the build goes on all the
+same.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Final, NamedTuple
+
+from buildlib import interrupts
+from buildlib.background import Background
+from buildlib.config.builders import BuilderSettings, NodeSettings
+from buildlib.config.tables import Registry
+from buildlib.errors import BuildlibError, CancelledError, TransientError
+from buildlib.executor import Executor, pause
+from buildlib.files import write_text
+from buildlib.registry.claim import Claim, ClaimedError, ClaimTerms, Intent, Purpose
+from buildlib.registry.open import open_registries
+from buildlib.registry.repository import Repository
+from buildlib.retry import Patience
+
+# A claim is tried only where a place looks free, so what is in its way then is soon gone.
+TERMS: Final = ClaimTerms(duration=120.0, poll=1.0, patience=10.0)
+# Seconds between two looks at the places, half as many to half as many more.
+POLL: Final = 3.0
+# Shorter than a claim lasts, so that a user hears in time of one that can't be renewed.
+_PATIENCE: Final = Patience(attempts=4, base=1.0, ceiling=10.0, timeout=15.0)
+# Seconds that a renewal on its way may take before the place is left to expire.
+_LAST: Final = 5.0
+
+
+class Sharing(NamedTuple):
+    """How the places of a builder's nodes are shared with other machines.
+
+    Args:
+        repository: that all clients write.
+        warn: says what the user should know.
+    """
+
+    repository: Repository
+    warn: Callable[[str], None]
+
+
+def open_sharing(
+    builder: BuilderSettings | None,
+    env: Mapping[str, str],
+    executor: Executor,
+    warn: Callable[[str], None],
+) -> Sharing | None:
+    """Return how the places of a builder's nodes are shared; None: with no other machine.
+
+    Raises:
+        BuildlibError: docker's credentials can't be read.
+    """
+    if not (builder and builder.lease_repository):
+        return None
+    registry = Registry(name="lease-repository", repository=builder.lease_repository)
+    ((_, repository),) = open_registries((registry,), env, executor, _PATIENCE)
+    # The build of another platform that fails ends this wait.
+    repository.transport.sleep = partial(pause, executor)
+    return Sharing(repository, warn)
+
+
+def claims_of(
+    repository: Repository, node: NodeSettings, key: str, what: str = "", identifier: str = ""
+) -> list[Claim]:
+    """Return a claim for each place of a node; nothing is requested yet.
+
+    Args:
+        key: what the node is known by on all machines.
+        what: is built.
+        identifier: of the claims; empty: a new one.
+    """
+    identifier = identifier or secrets.token_hex(8)
+    return [
+        Claim(
+            repository,
+            Intent(what),
+            terms=TERMS,
+            identifier=identifier,
+            purpose=Purpose(
+                prefix=f"buildlib-lease-{key}-{number}-",
+                whom="builds",
+                remedy="name another lease-repository, or leave it out",
+            ),
+        )
+        for number in range(node.max_builds)
+    ]
+
+
+@contextmanager
+def leased_by_all(
+    sharing: Sharing,
+    node: NodeSettings,
+    place: Path,
+    what: str,
+    report: Callable[[Sequence[Intent]], None],
+) -> Iterator[None]:
+    """Hold one of a node's places among all machines for the time of the block.
+
+    Args:
+        place: file of the place on this machine, which this process has locked; its name is the
+            node's key and a number.
+        what: is built, for those that wait.
+        report: is called with the builds that hold the places, each time when none is free.
+
+    Raises:
+        BuildlibError: the registry does not answer, or takes no claims (exit 4, 5, 6).
+    """
+    # Where nothing can be deleted, the tags of a machine are used again, by one process at a time.
+    kept = place.with_name(f"{place.name}.claim")
+    before = _read(kept)
+    claims = claims_of(sharing.repository, node, place.stem, what, before)
+    try:
+        with ExitStack() as held:
+            with _explained(sharing.repository, node):
+                claim = _claimed(claims, before, held, report)
+            claim.note = sharing.warn
+            held.enter_context(_renewed(claim, node, sharing.warn))
+            yield
+    finally:
+        if used := [claim.identifier for claim in claims if claim.leaves_tag]:
+            with suppress(BuildlibError):
+                write_text(kept, used[0])
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+    return text if text.isalnum() else ""
+
+
+def _claimed(
+    claims: Sequence[Claim],
+    before: str,
+    held: ExitStack,
+    report: Callable[[Sequence[Intent]], None],
+) -> Claim:
+    """Wait for a free place, and return its claim, which is held."""
+    transport = claims[0].repository.transport
+    while True:
+        found: list[Intent] = []
+        for claim in claims:
+            if others := claim.others():
+                found += others
+                continue
+            if claim.identifier == before and not claim.is_unused():
+                # A killed task's, or that of a machine with a copy of the state directory.
+                claim.identifier = secrets.token_hex(8)
+            claim.intent = claim.intent._replace(began=transport.clock())
+            # Where another client was faster, it is looked for again.
+            with suppress(ClaimedError):
+                return held.enter_context(claim)
+        report(found)
+        transport.sleep(POLL * (0.5 + transport.chance()))
+
+
+@contextmanager
+def _explained(repository: Repository, node: NodeSettings) -> Iterator[None]:
+    try:
+        yield
+    except TransientError as error:
+        raise TransientError(
+            f"no place on node {node.name} can be claimed in {repository.name}",
+            why=f"{error.what}: {error.why}",
+            hint="try again later; without that registry more than max-builds could build there",
+        ) from error
+
+
+@contextmanager
+def _renewed(claim: Claim, node: NodeSettings, warn: Callable[[str], None]) -> Iterator[None]:
+    """Renew a claim for the time of the block."""
+    ended = Event()
+    renewal = Background(partial(copy_context().run, _renew, claim, ended, node, warn))
+    try:
+        yield
+    finally:
+        ended.set()
+        with interrupts.held():
+            if not renewal.wait(_LAST):
+                claim.leave()
+                claim.note_left()
+
+
+def _renew(claim: Claim, ended: Event, node: NodeSettings, warn: Callable[[str], None]) -> None:
+    due, lost = claim.terms.duration / 3, False
+    seconds = due
+    while not any(map(ended.wait, interrupts.turns(seconds))):
+        try:
+            claim.renew()
+        except CancelledError:
+            return
+        except BuildlibError as error:
+            if not lost:
+                warn(
+                    f"the place on node {node.name} can't be renewed ({error.what}): this build "
+                    f"goes on, and others may begin there after {claim.terms.duration:.0f} s"
+                )
+            seconds, lost = POLL, True
+        else:
+            seconds, lost = due, False
