@@ -150,19 +150,18 @@ def _claimed(
     """Wait for a free place, and return its claim, which is held."""
     transport = claims[0].repository.transport
     while True:
-        found: list[Intent] = []
-        for claim in claims:
-            if others := claim.others():
-                found += others
-                continue
+        # All of them, as that removes what killed clients left.
+        holders = [claim.others() for claim in claims]
+        for claim in (claim for claim, others in zip(claims, holders, strict=True) if not others):
             if claim.identifier == before and not claim.is_unused():
                 # A killed task's, or that of a machine with a copy of the state directory.
                 claim.identifier = secrets.token_hex(8)
+                continue
             claim.intent = claim.intent._replace(began=transport.clock())
             # Where another client was faster, it is looked for again.
             with suppress(ClaimedError):
                 return held.enter_context(claim)
-        report(found)
+        report([one for others in holders for one in others])
         transport.sleep(POLL * (0.5 + transport.chance()))
 
 
