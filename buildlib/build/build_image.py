@@ -24,12 +24,11 @@ from buildlib.build.farm import (
 )
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.join import join_parts
-from buildlib.build.lease import leased
+from buildlib.build.lease import leased, open_sharing
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress
 from buildlib.build.recording import Recorded, Recording, recorded
-from buildlib.build.registry_lease import open_sharing
 from buildlib.build.result import BuildResult
 from buildlib.build.spare import build_with_spares
 from buildlib.builders.commands import missing_hint

@@ -16,15 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from buildlib.build.registry_lease import Sharing, leased_by_all
 from buildlib.config.builders import BuilderSettings, NodeSettings
 from buildlib.errors import InputError
-from buildlib.executor import inherited
+from buildlib.executor import Executor, inherited
 from buildlib.records.store import state_directory
-from buildlib.registry.claim import Intent
 from buildlib.terminal.console import Console
+
+if TYPE_CHECKING:
+    from buildlib.build.registry_lease import Holders, Sharing
 
 # Seconds between two looks at the places, and until the wait is reported again.
 _POLL: Final = 0.5
@@ -65,12 +66,35 @@ def leased(
         yield
 
 
-def _place(builder: BuilderSettings, node: NodeSettings, env: Mapping[str, str]) -> Path:
-    """Return the path that the node's files begin with; projects may call it differently."""
+def open_sharing(
+    builder: BuilderSettings | None,
+    env: Mapping[str, str],
+    executor: Executor,
+    warn: Callable[[str], None],
+) -> Sharing | None:
+    """Return how the places of a builder's nodes are shared; None: with no other machine.
+
+    Raises:
+        BuildlibError: docker's credentials can't be read.
+    """
+    if not (builder and builder.lease_repository):
+        return None
+    from buildlib.build import registry_lease  # noqa: PLC0415 - urllib3 is only for those that share
+
+    return registry_lease.open_sharing(builder.lease_repository, env, executor, warn)
+
+
+def node_key(builder: BuilderSettings, node: NodeSettings) -> str:
+    """Return what a node is known by on all machines; projects may call it differently."""
     own = () if "://" in node.endpoint and builder.driver == "remote" else (node.name,)
     words = " ".join((builder.driver, node.endpoint, *own))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+def _place(builder: BuilderSettings, node: NodeSettings, env: Mapping[str, str]) -> Path:
+    """Return the path that the node's files begin with."""
     folder = state_directory(env) or Path(tempfile.gettempdir(), f"buildlib-{os.getuid()}")
-    return folder / "buildlib/nodes" / hashlib.sha256(words.encode()).hexdigest()[:16]
+    return folder / "buildlib/nodes" / node_key(builder, node)
 
 
 class _Waiting:
@@ -81,13 +105,13 @@ class _Waiting:
         self._began = self._said = time.monotonic()
         self._waits = False
 
-    def report(self, holders: Sequence[Intent]) -> None:
+    def report(self, holders: Holders) -> None:
         """Say for whom and how long, from time to time."""
         now = time.monotonic()
         if self._waits and now - self._said < _AGAIN:
             return
         names = ", ".join(
-            f"{one.owner} ({max(time.time() - one.began, 0):.0f} s)" for one in holders
+            f"{what} ({max(time.time() - began, 0):.0f} s)" for what, began in holders
         )
         self._console.note(
             f"node {self._node.name}: waiting for {names or 'another build'}; "
@@ -122,7 +146,7 @@ def _leased(
         with ExitStack() as held:
             if sharing:
                 # After the lock: of each machine only so many ask the registry.
-                held.enter_context(leased_by_all(sharing, node, path, what, waiting.report))
+                held.enter_context(sharing.leased(node, path, what, waiting.report))
             waiting.end()
             held.enter_context(inherited(handle))
             yield
@@ -166,11 +190,11 @@ def _write(handle: int, text: str) -> None:
         os.pwrite(handle, text.encode(errors="replace"), 0)
 
 
-def _holders(files: Sequence[Path]) -> list[Intent]:
+def _holders(files: Sequence[Path]) -> Holders:
     """Return which builds hold the places, and since when."""
     found = []
     for path in files:
         since, _, what = path.read_text(encoding="utf-8", errors="replace").partition(" ")
         if since.isdecimal():
-            found.append(Intent(what, began=float(since)))
+            found.append((what, float(since)))
     return found

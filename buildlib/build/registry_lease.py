@@ -8,17 +8,18 @@ same.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Final, NamedTuple
+from typing import Final
 
 from buildlib import interrupts
 from buildlib.background import Background
-from buildlib.config.builders import BuilderSettings, NodeSettings
+from buildlib.config.builders import NodeSettings
 from buildlib.config.tables import Registry
 from buildlib.errors import BuildlibError, CancelledError, TransientError
 from buildlib.executor import Executor, pause
@@ -34,11 +35,14 @@ TERMS: Final = ClaimTerms(duration=120.0, poll=1.0, patience=10.0)
 POLL: Final = 3.0
 # Shorter than a claim lasts, so that a user hears in time of one that can't be renewed.
 _PATIENCE: Final = Patience(attempts=4, base=1.0, ceiling=10.0, timeout=15.0)
+# Builds, and when they began, in seconds since 1970.
+Holders = Sequence[tuple[str, float]]
 # Seconds that a renewal on its way may take before the place is left to expire.
 _LAST: Final = 5.0
 
 
-class Sharing(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
     """How the places of a builder's nodes are shared with other machines.
 
     Args:
@@ -49,37 +53,75 @@ class Sharing(NamedTuple):
     repository: Repository
     warn: Callable[[str], None]
 
+    @contextmanager
+    def leased(
+        self, node: NodeSettings, place: Path, what: str, report: Callable[[Holders], None]
+    ) -> Iterator[None]:
+        """Hold one of a node's places among all machines for the time of the block.
+
+        Args:
+            place: file of the place on this machine, which this process has locked; its name is the
+                node's key and a number.
+            what: is built, for those that wait.
+            report: is called with the builds that hold the places, each time when none is free.
+
+        Raises:
+            BuildlibError: the registry does not answer, or takes no claims (exit 4, 5, 6).
+        """
+        # Where nothing can be deleted, the tags of a machine are used again, by one process at a
+        # time.
+        kept = place.with_name(f"{place.name}.claim")
+        before = _read(kept)
+        claims = _claims(self.repository, node, place.stem, what, before)
+        try:
+            with ExitStack() as held:
+                with _explained(self.repository, node):
+                    claim = _claimed(claims, before, held, report)
+                claim.note = self.warn
+                held.enter_context(_renewed(claim, node, self.warn))
+                yield
+        finally:
+            if used := [claim.identifier for claim in claims if claim.leaves_tag]:
+                with suppress(BuildlibError):
+                    write_text(kept, used[0])
+
+    def holders(self, node: NodeSettings, key: str) -> Holders:
+        """Return which builds have a place of a node.
+
+        One whose client was killed is among them for an hour, unless another build waits.
+
+        Raises:
+            BuildlibError: the registry does not answer, or does not list its tags (exit 4, 5, 6).
+        """
+        return _intents(claim.others() for claim in _claims(self.repository, node, key))
+
 
 def open_sharing(
-    builder: BuilderSettings | None,
+    repository: str,
     env: Mapping[str, str],
     executor: Executor,
     warn: Callable[[str], None],
-) -> Sharing | None:
-    """Return how the places of a builder's nodes are shared; None: with no other machine.
+) -> Sharing:
+    """Return how places are shared in a repository; nothing is requested of it yet.
 
     Raises:
         BuildlibError: docker's credentials can't be read.
     """
-    if not (builder and builder.lease_repository):
-        return None
-    registry = Registry(name="lease-repository", repository=builder.lease_repository)
-    ((_, repository),) = open_registries((registry,), env, executor, _PATIENCE)
+    registry = Registry(name="lease-repository", repository=repository)
+    ((_, opened),) = open_registries((registry,), env, executor, _PATIENCE)
     # The build of another platform that fails ends this wait.
-    repository.transport.sleep = partial(pause, executor)
-    return Sharing(repository, warn)
+    opened.transport.sleep = partial(pause, executor)
+    return Sharing(repository=opened, warn=warn)
 
 
-def claims_of(
+def _intents(found: Iterable[Sequence[Intent]]) -> Holders:
+    return [(one.owner, one.began) for others in found for one in others]
+
+
+def _claims(
     repository: Repository, node: NodeSettings, key: str, what: str = "", identifier: str = ""
 ) -> list[Claim]:
-    """Return a claim for each place of a node; nothing is requested yet.
-
-    Args:
-        key: what the node is known by on all machines.
-        what: is built.
-        identifier: of the claims; empty: a new one.
-    """
+    """Return a claim for each place of a node; nothing is requested yet."""
     identifier = identifier or secrets.token_hex(8)
     return [
         Claim(
@@ -97,42 +139,6 @@ def claims_of(
     ]
 
 
-@contextmanager
-def leased_by_all(
-    sharing: Sharing,
-    node: NodeSettings,
-    place: Path,
-    what: str,
-    report: Callable[[Sequence[Intent]], None],
-) -> Iterator[None]:
-    """Hold one of a node's places among all machines for the time of the block.
-
-    Args:
-        place: file of the place on this machine, which this process has locked; its name is the
-            node's key and a number.
-        what: is built, for those that wait.
-        report: is called with the builds that hold the places, each time when none is free.
-
-    Raises:
-        BuildlibError: the registry does not answer, or takes no claims (exit 4, 5, 6).
-    """
-    # Where nothing can be deleted, the tags of a machine are used again, by one process at a time.
-    kept = place.with_name(f"{place.name}.claim")
-    before = _read(kept)
-    claims = claims_of(sharing.repository, node, place.stem, what, before)
-    try:
-        with ExitStack() as held:
-            with _explained(sharing.repository, node):
-                claim = _claimed(claims, before, held, report)
-            claim.note = sharing.warn
-            held.enter_context(_renewed(claim, node, sharing.warn))
-            yield
-    finally:
-        if used := [claim.identifier for claim in claims if claim.leaves_tag]:
-            with suppress(BuildlibError):
-                write_text(kept, used[0])
-
-
 def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii")
@@ -145,14 +151,16 @@ def _claimed(
     claims: Sequence[Claim],
     before: str,
     held: ExitStack,
-    report: Callable[[Sequence[Intent]], None],
+    report: Callable[[Holders], None],
 ) -> Claim:
     """Wait for a free place, and return its claim, which is held."""
     transport = claims[0].repository.transport
     while True:
-        # All of them, as that removes what killed clients left.
-        holders = [claim.others() for claim in claims]
-        for claim in (claim for claim, others in zip(claims, holders, strict=True) if not others):
+        # All of them, as that also finds what killed clients left.
+        found = [claim.others() for claim in claims]
+        for claim in claims:
+            claim.delete_leftovers()
+        for claim in (claim for claim, others in zip(claims, found, strict=True) if not others):
             if claim.identifier == before and not claim.is_unused():
                 # A killed task's, or that of a machine with a copy of the state directory.
                 claim.identifier = secrets.token_hex(8)
@@ -161,7 +169,7 @@ def _claimed(
             # Where another client was faster, it is looked for again.
             with suppress(ClaimedError):
                 return held.enter_context(claim)
-        report([one for others in holders for one in others])
+        report(_intents(found))
         transport.sleep(POLL * (0.5 + transport.chance()))
 
 

@@ -221,21 +221,17 @@ class Claim:
             BuildlibError: the registry does not take it.
         """
         self._raise(_HELD)
-        self._delete_leftovers()
+        self.delete_leftovers()
 
     def others(self) -> list[Intent]:
-        """Return what other claims are for that would be waited for now, and delete old ones.
-
-        Nothing is claimed.
+        """Return what other claims are for that would be waited for now; nothing is written.
 
         Raises:
             BuildlibError: as when it is acquired.
         """
         # Identifiers may be used again, and so tags that were released.
         self._down.clear()
-        found = [one.intent for one in self._rivals()]
-        self._delete_leftovers()
-        return found
+        return [one.intent for one in self._rivals()]
 
     def is_unused(self) -> bool:
         """Return whether no process seems to hold a claim with this identifier.
@@ -455,9 +451,14 @@ class Claim:
             self._lower_or_note()
             raise
         self._leftovers += [one.digest for one in self._ended.values() if self._has_arrived(one)]
-        self._delete_leftovers()
+        self.delete_leftovers()
 
-    def _delete_leftovers(self) -> None:
+    def delete_leftovers(self) -> None:
+        """Delete earlier states of this claim, and claims that others left behind, as far as known.
+
+        Raises:
+            CancelledError: interrupted (exit 130).
+        """
         # By digest: a claim that was renewed meanwhile is another manifest, and stays.
         for digest in dict.fromkeys(self._leftovers):
             # Whether one of another is still there says nothing of this registry.

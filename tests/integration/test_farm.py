@@ -473,7 +473,10 @@ def test_a_client_that_is_killed_while_it_builds_loses_its_places(
     second = Client(farm.user(tmp_path), 2, SHORT)
     try:
         wait_for(lambda: second.waits == 2)
-        assert sum("waiting for thing 0.0.0" in line for line in second.lines) == 2
+        said = r"waiting for \S+ \S+ linux/(amd|arm)64 \(\d+ s\); waited 0 s so far"
+        assert sum(bool(re.search(said, line)) for line in second.lines) == 2
+        done = farm.users[0].succeed("docker-builder", "status")
+        assert len(re.findall(r"  node\d: place of \S+ \S+ linux/a\w+64, \d+ s", done.stdout)) == 2
         first.kill()
         steps.go_on.set()
         assert second.end() == 0, second.lines

@@ -17,8 +17,8 @@ import pytest
 from simulation.registries import Registry
 
 from buildlib.build import registry_lease
-from buildlib.build.lease import leased
-from buildlib.build.registry_lease import Sharing, open_sharing
+from buildlib.build.lease import leased, node_key, open_sharing
+from buildlib.build.registry_lease import Sharing
 from buildlib.config.builders import BuilderSettings, NodeSettings
 from buildlib.errors import (
     AuthorisationError,
@@ -94,6 +94,7 @@ class Client:
         self.way = Way(world, world.pause)
         self.console, _, self._err = a_console()
         self.warnings: list[str] = []
+        self.sharing = Sharing(repository=Repository(self.way, "leases"), warn=self.warnings.append)
 
     @property
     def lines(self) -> list[str]:
@@ -101,9 +102,8 @@ class Client:
 
     @contextmanager
     def builds(self, *nodes: NodeSettings, what: str = "thing 1 linux/arm64") -> Iterator[None]:
-        sharing = Sharing(Repository(self.way, "leases"), self.warnings.append)
         env = {"XDG_STATE_HOME": str(self.state)}
-        with leased(BUILDER, nodes, what, env, self.console, self.world.pause, sharing):
+        with leased(BUILDER, nodes, what, env, self.console, self.world.pause, self.sharing):
             yield
 
 
@@ -235,6 +235,17 @@ def test_a_waiter_has_no_tag(world: World) -> None:
         with pytest.raises(_PausedError), world.client("b").builds(ONE):
             pass
         assert len(world.registry.tags) == 1
+
+
+def test_the_holders_of_places_are_known_to_anybody(world: World) -> None:
+    asks = world.client("c")
+    key = node_key(BUILDER, TWO)
+    assert asks.sharing.holders(TWO, key) == []
+    with world.client("a").builds(TWO, what="thing 1"):
+        world.now += 5
+        with world.client("b").builds(TWO, what="thing 2"):
+            assert asks.sharing.holders(TWO, key) == [("thing 1", 1000.0), ("thing 2", 1005.0)]
+    assert not [line for line in asks.way.asked if not line.startswith("GET")]
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, CancelledError])
