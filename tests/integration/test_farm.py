@@ -523,7 +523,8 @@ def test_a_registry_that_deletes_nothing_gets_one_tag_for_each_place_of_a_machin
         proxy.always["DELETE"] = Fault(status=405)
         dockerfile = "FROM scratch\nARG MOMENT\nCOPY tasks.py /\n"
         farm = Farm(make, dockerfile, machines[:2], proxy.host)
-        for user in (farm.user(tmp_path), farm.user(tmp_path)):
+        for _ in range(2):
+            user = farm.user(tmp_path)
             for number in range(3):
                 client = Client(user, number)
                 assert client.end() == 0, client.lines
