@@ -354,7 +354,8 @@ def _run(
         what = f"{chosen.image} {chosen.version} {names}".rstrip()
         wait = partial(pause, executor)
         env = about.project.env
-        sharing = open_sharing(described, env, executor, warn)
+        limited = any(node.max_builds for node in nodes)
+        sharing = open_sharing(described, env, executor, warn) if limited else None
         with leased(described, nodes, what, env, console, wait, sharing):
             watch = watch_nodes(chosen, executor, described)
             return _execute(chosen, executor, console, watch, recording, said)

@@ -180,7 +180,7 @@ def _explained(repository: Repository, node: NodeSettings) -> Iterator[None]:
     except TransientError as error:
         raise TransientError(
             f"no place on node {node.name} can be claimed in {repository.name}",
-            why=f"{error.what}: {error.why}",
+            why=": ".join(filter(None, (error.what, error.why))),
             hint="try again later; without that registry more than max-builds could build there",
         ) from error
 
