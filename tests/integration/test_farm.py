@@ -406,7 +406,7 @@ def test_clients_of_busy_nodes_take_turns(
         clients = [Client(user, number) for number, user in enumerate(users)]
         try:
             # One is built on each node, and everybody else waits for it.
-            wait_for(lambda: sum(client.waits for client in clients) == 16, 120)
+            wait_for(lambda: sum(client.waits for client in clients) == 16, 240)
             killed = next(client for client in clients if client.waits == 2)
             killed.process.kill()
             killed.end()
@@ -469,10 +469,10 @@ def test_a_client_that_is_killed_while_it_builds_loses_its_places(
     steps = Steps()
     gate.reached = steps.reached
     first = Client(farm.user(tmp_path), 1, SHORT)
-    wait_for(lambda: len(steps.most) == 2)
+    wait_for(lambda: len(steps.most) == 2, 180)
     second = Client(farm.user(tmp_path), 2, SHORT)
     try:
-        wait_for(lambda: second.waits == 2)
+        wait_for(lambda: second.waits == 2, 180)
         said = r"waiting for \S+ \S+ linux/(amd|arm)64 \(\d+ s\); waited 0 s so far"
         assert sum(bool(re.search(said, line)) for line in second.lines) == 2
         done = farm.users[0].succeed("docker-builder", "status")
@@ -506,7 +506,7 @@ def test_a_build_that_does_not_succeed_leaves_no_place(
     gate.reached = steps.reached
     client = Client(user, 3)
     try:
-        wait_for(lambda: len(steps.most) == 2)
+        wait_for(lambda: len(steps.most) == 2, 180)
         assert len(server.tags("team/leases")) == 2
         if how == "interrupted":
             os.killpg(client.process.pid, signal.SIGINT)
@@ -544,9 +544,9 @@ def test_a_build_goes_on_without_the_registry_and_none_begins(
         gate.reached = steps.reached
         client = Client(farm.user(tmp_path), 4, SHORT)
         try:
-            wait_for(lambda: len(steps.most) == 2)
+            wait_for(lambda: len(steps.most) == 2, 180)
             proxy.always["."] = Fault(reset=True)
-            wait_for(lambda: sum("can't be renewed" in line for line in client.lines) == 2)
+            wait_for(lambda: sum("can't be renewed" in line for line in client.lines) == 2, 180)
             other = Client(farm.user(tmp_path), 5, SHORT)
             assert other.end() == 6, other.lines
             assert any("can be claimed in" in line for line in other.lines)
