@@ -24,7 +24,7 @@ from buildlib.build.farm import (
 )
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.join import join_parts
-from buildlib.build.lease import leased
+from buildlib.build.lease import leased, open_sharing
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress
@@ -345,11 +345,18 @@ def _run(
     described = about.project.config.described_builder()
     said: list[str] = []
 
+    def warn(text: str) -> None:
+        console.warn(text)
+        said.append(text)
+
     def build(chosen: BuildPlan, nodes: Sequence[NodeSettings]) -> _Executed:
         names = ", ".join(map(str, chosen.platforms))
         what = f"{chosen.image} {chosen.version} {names}".rstrip()
         wait = partial(pause, executor)
-        with leased(described, nodes, what, about.project.env, console, wait):
+        env = about.project.env
+        limited = any(node.max_builds for node in nodes)
+        sharing = open_sharing(described, env, executor, warn) if limited else None
+        with leased(described, nodes, what, env, console, wait, sharing):
             watch = watch_nodes(chosen, executor, described)
             return _execute(chosen, executor, console, watch, recording, said)
 

@@ -52,6 +52,8 @@ class NodeStatus:
         state: buildx's own word, or `absent`.
         running: builds that run on it; None where that is not known.
         gc: the rules by which its cache is collected.
+        places: the builds that have a place on it, of all machines, and for how many seconds; None
+            where places are not shared, or that is not known.
     """
 
     name: str
@@ -62,6 +64,7 @@ class NodeStatus:
     problem: str = ""
     running: int | None = None
     gc: tuple[str, ...] = ()
+    places: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +99,13 @@ class BuilderStatus:
         whys = [f"  {n.name}: {n.problem}" for n in self.nodes if n.problem]
         runs = [f"  {n.name}: {_builds(n.running)}" for n in self.nodes if n.running is not None]
         rules = [f"  {n.name}: gc: {rule}" for n in self.nodes for rule in n.gc]
+        places = [
+            f"  {n.name}: place of {what}, {seconds:.0f} s"
+            for n in self.nodes
+            for what, seconds in n.places or ()
+        ]
         size = [f"  cache of all nodes: {human_size(self.cache)}"] if self.cache is not None else []
-        return "\n".join([head, table(rows), *whys, *runs, *size, *rules])
+        return "\n".join([head, table(rows), *whys, *runs, *places, *size, *rules])
 
     def warnings(self) -> list[str]:
         """Return what may make two nodes build differently."""

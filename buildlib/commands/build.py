@@ -27,6 +27,13 @@ def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
     plan, warnings = plan_build(project, request)
     for warning in warnings:
         run.console.warn(warning)
+    described = project.config.described_builder()
+    if described and described.lease_repository:
+        for node in described.first_nodes(plan.platforms):
+            if node.max_builds:
+                run.console.note(
+                    f"claims a place on node {node.name} in {described.lease_repository}"
+                )
     run.plan(build_line(plan))
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from buildlib.build.lease import node_key, open_sharing
 from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
-from buildlib.builders.manager import BuilderManager, BuildersReport, check_files
+from buildlib.builders.manager import (
+    BuilderManager,
+    BuildersReport,
+    BuilderStatus,
+    check_files,
+)
 from buildlib.builders.usage import cache_argv, history_argv
 from buildlib.commands.session import Edge
 from buildlib.config.builders import ACTIONS, DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
-from buildlib.errors import InputError, did_you_mean, raise_problems
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    InputError,
+    did_you_mean,
+    raise_problems,
+)
 from buildlib.findings.report import show
 from buildlib.shell import shell_line
 from buildlib.terminal.text import to_json
@@ -71,10 +85,37 @@ def status(run: Edge, name: str, *, as_json: bool) -> None:
             run.plan(shell_line(history_argv(name)))
         return
     manager = BuilderManager(config.root, run.env, run.executor, run.console)
-    found = (manager.usage(manager.status(one), one.buildx_name) for one in wanted)
+    found = (
+        _with_places(run, one, manager.usage(manager.status(one), one.buildx_name))
+        for one in wanted
+    )
     report = BuildersReport(builders=tuple(found))
     show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
+
+
+def _with_places(run: Edge, builder: BuilderSettings, status: BuilderStatus) -> BuilderStatus:
+    """Return the status with the builds of all machines that have a place, if these are shared."""
+    try:
+        sharing = open_sharing(builder, run.env, run.executor, run.console.warn)
+        if sharing is None:
+            return status
+        with run.console.running(f"asking {sharing.repository.transport.host}"):
+            now = sharing.repository.transport.clock()
+            held = {
+                node.name: tuple(
+                    (what, max(now - began, 0.0))
+                    for what, began in sharing.holders(node, node_key(builder, node))
+                )
+                for node in builder.nodes
+                if node.max_builds
+            }
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        run.console.warn(f"who has a place on the nodes of {builder.name} is unknown: {error.what}")
+        return status
+    return replace(status, nodes=tuple(replace(n, places=held.get(n.name)) for n in status.nodes))
 
 
 def create(run: Edge, name: str, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from buildlib.config.key_types import (
     setting,
     table_type,
 )
-from buildlib.config.tables import PLATFORMS
+from buildlib.config.tables import IMAGE, PLATFORMS
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.platform import Platform, parse_platforms
 
@@ -43,6 +43,7 @@ PLATFORM: Final = "{platform}"
 
 # What buildx's remote driver dials, with the helpers that it is built with.
 _SCHEMES: Final = ("tcp", "unix", "ssh", "docker-container", "kube-pod")
+_OWN_MACHINE: Final = ("unix://", "docker-container://")
 # As buildx has it, but for upper case, which buildx would change silently.
 _NAME: Final = re.compile(r"[a-z][a-z0-9._-]*")
 _DURATION: Final = re.compile(r"([0-9]+(\.[0-9]+)?(s|m|h))+")
@@ -105,7 +106,10 @@ class NodeSettings:
     key: str = setting(TEXT, "file of the client's key, relative to the project", default="")
     servername: str = setting(TEXT, "name in the node's certificate, if it is another", default="")
     max_builds: int = setting(
-        NUMBER, "builds from this machine at the same time, further ones wait; 0: any", default=0
+        NUMBER,
+        "builds at the same time, further ones wait; those of this machine, and with "
+        "lease-repository of all machines; 0: any",
+        default=0,
     )
     options: tuple[tuple[str, str], ...] = setting(PAIRS, "as --driver-opt of buildx", default=())
     flags: tuple[str, ...] = setting(TEXTS, "flags of buildkitd", default=())
@@ -167,6 +171,12 @@ class BuilderSettings:
         "how often a platform whose node fails is built again, each time on the next node that has "
         "it in its platforms",
         default=0,
+    )
+    lease_repository: str = setting(
+        IMAGE,
+        "repository that all clients can write, with the registry's host: max-builds of the nodes "
+        "then counts the builds of all of them",
+        default="",
     )
     cache_from: tuple[str, ...] = setting(TEXTS, "as the project's cache-from", default=())
     cache_to: tuple[str, ...] = setting(TEXTS, "as the project's cache-to", default=())
@@ -251,6 +261,7 @@ def _check(builder: BuilderSettings, *, given: bool) -> None:
             }[builder.driver],
         )
     _check_nodes(builder, where, given=given)
+    _check_leases(builder, where)
     for node in builder.nodes:
         _check_keys(builder, node, f"{where}, node {node.name}")
     if builder.gc and builder.driver in {DOCKER, REMOTE, CLOUD}:
@@ -294,6 +305,25 @@ def _check_nodes(builder: BuilderSettings, where: str, *, given: bool) -> None:
         )
     if len(nodes) > 1 or builder.retry:
         _check_platforms(builder, where)
+
+
+def _check_leases(builder: BuilderSettings, where: str) -> None:
+    """Raise where a limit across machines counts nothing, or builds on different machines."""
+    if not builder.lease_repository:
+        return
+    limited = [node for node in builder.nodes if node.max_builds]
+    if not limited:
+        raise InputError(
+            f"{where}: lease-repository without max-builds", hint="add max-builds to a node"
+        )
+    for node in limited if builder.driver != KUBERNETES else ():
+        if not node.endpoint or node.endpoint.startswith(_OWN_MACHINE):
+            raise InputError(
+                f"{where}, node {node.name}: lease-repository for a node of each client's own",
+                why=f"{node.endpoint or 'docker itself'} is another machine for each client",
+                hint="give the node an address that is the same for all; or leave out "
+                "lease-repository, as max-builds alone counts the builds of one machine",
+            )
 
 
 def _check_platforms(builder: BuilderSettings, where: str) -> None:

@@ -65,11 +65,13 @@ class Intent(NamedTuple):
         owner: for messages, without names of machines or people, as a repository may be public.
         digest: that its tags will point to; empty: several.
         versions: its tags that never move.
+        began: seconds since 1970; 0: not said.
     """
 
     owner: str
     digest: str = ""
     versions: tuple[str, ...] = ()
+    began: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +87,27 @@ class ClaimTerms:
     duration: float = 240.0
     poll: float = 2.0
     patience: float = 600.0
+
+
+class Purpose(NamedTuple):
+    """What a kind of claim is for, in tags and messages.
+
+    Args:
+        prefix: that the tags of claims that exclude one another begin with.
+        whom: the claims keep apart.
+        remedy: where a registry can't keep claims.
+    """
+
+    prefix: str = PREFIX
+    whom: str = "publishers"
+    remedy: str = "set claim = false in its table, and let one publisher run at a time"
+
+
+PUBLICATION: Final = Purpose()
+
+
+class ClaimedError(TransientError):
+    """Another claim was not released in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +130,7 @@ class Claim:
         known: identifiers of claims whose publishers have certainly ended; they are ignored.
         clock: monotonic, seconds.
         note: prints a line while another publisher is waited for.
+        purpose: of claims that are not a publisher's.
         enabled: False: nothing is claimed, and every other method does nothing.
     """
 
@@ -118,6 +142,7 @@ class Claim:
     clock: Callable[[], float] = time.monotonic
     note: Callable[[str], None] = lambda _: None
     enabled: bool = True
+    purpose: Purpose = PUBLICATION
 
     def __post_init__(self) -> None:
         """Claim nothing yet."""
@@ -131,6 +156,7 @@ class Claim:
         self._seen: dict[str, tuple[str, float]] = {}
         # Manifests to delete: earlier states of this claim, and claims of publishers that ended.
         self._leftovers: list[str] = []
+        self._tried: set[str] = set()
         # Claims of ended runs whose versions may still arrive: they are not waited for, and deleted
         # only after the versions have arrived.
         self.late: tuple[str, ...] = ()
@@ -146,14 +172,14 @@ class Claim:
     @property
     def tag(self) -> str:
         """Return the tag that this claim is kept under."""
-        return f"{PREFIX}{self.identifier}"
+        return f"{self.purpose.prefix}{self.identifier}"
 
     def __enter__(self) -> Self:
         """Acquire the claim.
 
         Raises:
             GateError: another publication may still give a version another digest (exit 7).
-            TransientError: another publisher did not end in time (exit 6).
+            ClaimedError: another publisher did not end in time (exit 6).
             BuildlibError: the registry does not accept the claim.
         """
         if self.enabled:
@@ -187,6 +213,39 @@ class Claim:
         if not (self._age() < self.terms.duration and self._renewed(_HELD)):
             self.lapsed = True
             self._acquire()
+
+    def renew(self) -> None:
+        """Put the claim again, even if it has expired; and delete what earlier renewals left.
+
+        Raises:
+            BuildlibError: the registry does not take it.
+        """
+        self._raise(_HELD)
+        self.delete_leftovers()
+
+    def others(self) -> list[Intent]:
+        """Return what other claims are for that would be waited for now; nothing is written.
+
+        Raises:
+            BuildlibError: as when it is acquired.
+        """
+        # Identifiers may be used again, and so tags that were released.
+        self._down.clear()
+        return [one.intent for one in self._rivals()]
+
+    def is_unused(self) -> bool:
+        """Return whether no process seems to hold a claim with this identifier.
+
+        Raises:
+            BuildlibError: the registry does not answer.
+        """
+        document = self.repository.manifest(self.tag)
+        return document is None or _read(_annotations(document))[0] == _RELEASED
+
+    @property
+    def leaves_tag(self) -> bool:
+        """Return whether its tag is still there once it is released, as nothing was deleted."""
+        return not self._deletes
 
     def leave(self) -> None:
         """Do not release the claim, but let it expire: a request may still be carried out."""
@@ -240,8 +299,8 @@ class Claim:
     def _pause(self) -> None:
         self.repository.transport.sleep(self.terms.poll)
 
-    def _kept_waiting(self, other: _Other) -> TransientError:
-        return TransientError(
+    def _kept_waiting(self, other: _Other) -> ClaimedError:
+        return ClaimedError(
             f"another publication gives tags in {self.repository.name}: {other.intent.owner}",
             why=f"it did not end within {self.terms.patience:.0f} s",
             hint="wait for it, and check its result",
@@ -289,7 +348,9 @@ class Claim:
         """
         began = self.clock()
         while True:
-            with self._explained("does not list the tags by which publishers are kept apart"):
+            with self._explained(
+                f"does not list the tags by which {self.purpose.whom} are kept apart"
+            ):
                 tags = self.repository.tags()
             # Without a valid claim no tag is written, and the list need not include it.
             put = self._document is not None and self._age() < self.terms.duration
@@ -299,22 +360,21 @@ class Claim:
                 raise TransientError(
                     f"{self.repository.name} does not list the tag that was put there",
                     why=f"its list of tags lacks {self.tag}, and may lack another publisher's",
-                    hint="try again later; if the registry never lists it: set claim = false in "
-                    "its table, and let one publisher run at a time",
+                    hint=f"try again later; if the registry never lists it: {self.purpose.remedy}",
                 )
             self._pause()
 
     def _others(self) -> Iterator[_Other]:
-        began = self.clock()
+        began, longest = self.clock(), max(self.terms.patience, self.terms.duration)
         for tag in self._listed():
-            if not tag.startswith(PREFIX) or tag == self.tag or tag in self._down:
+            if not tag.startswith(self.purpose.prefix) or tag == self.tag or tag in self._down:
                 continue
-            if self.clock() - began >= self.terms.patience:
+            if self.clock() - began >= longest:
                 raise TransientError(
                     f"the claims in {self.repository.name} can't all be read",
-                    why=f"more than {self.terms.patience:.0f} s",
-                    hint=f"remove tags that begin with {PREFIX}, except those of running "
-                    "publications",
+                    why=f"more than {longest:.0f} s",
+                    hint=f"remove tags that begin with {self.purpose.prefix}, except those of "
+                    f"running {self.purpose.whom}",
                 )
             document = self.repository.manifest(tag)
             found = _annotations(document) if document else {}
@@ -331,13 +391,13 @@ class Claim:
                 self._seen[tag] = document.digest, since
             unchanged = self.clock() - since >= self.terms.duration
             stale = self.repository.transport.clock() - renewed > self.terms.duration + _STALE
-            name = tag.removeprefix(PREFIX)
+            name = tag.removeprefix(self.purpose.prefix)
             yield _Other(name, document.digest, state, intent, unchanged or stale)
 
     def _raise(self, state: str) -> None:
         began = self.clock()
         self._down.clear()
-        with self._explained("does not take the claim that keeps publishers apart"):
+        with self._explained(f"does not take the claim that keeps {self.purpose.whom} apart"):
             for digest, blob in BLOBS.items() if not self._count else ():
                 if not self.repository.has_blob(digest):
                     self.repository.put_bytes(digest, blob)
@@ -364,20 +424,17 @@ class Claim:
             raise type(error)(
                 f"{self.repository.name} {what}",
                 why=str(error),
-                hint="if the registry can't do that: set claim = false in its table, and let one "
-                "publisher run at a time",
+                hint=f"if the registry can't do that: {self.purpose.remedy}",
             ) from error
-
-    def _delete(self, digest: str) -> bool:
-        self._deletes = self._deletes and self.repository.delete_manifest(digest)
-        return self._deletes
 
     def _lower(self) -> None:
         """Take the claim back: delete it, or mark it as released if the registry can't delete."""
         if self._document:
             digest = self._document.digest if self._sure else self.repository.digest(self.tag)
-            if digest and not self._delete(digest):
-                self._put(_RELEASED)
+            if digest:
+                self._deletes = self.repository.delete_manifest(digest)
+                if not self._deletes:
+                    self._put(_RELEASED)
         self._document = None
 
     def _release(self, kind: type[BaseException] | None) -> None:
@@ -394,9 +451,21 @@ class Claim:
             self._lower_or_note()
             raise
         self._leftovers += [one.digest for one in self._ended.values() if self._has_arrived(one)]
+        self.delete_leftovers()
+
+    def delete_leftovers(self) -> None:
+        """Delete earlier states of this claim, and claims that others left behind, as far as known.
+
+        Raises:
+            CancelledError: interrupted (exit 130).
+        """
         # By digest: a claim that was renewed meanwhile is another manifest, and stays.
         for digest in dict.fromkeys(self._leftovers):
-            self._delete(digest)
+            # Whether one of another is still there says nothing of this registry.
+            if self._deletes and digest not in self._tried:
+                self.repository.delete_manifest(digest)
+                self._tried.add(digest)
+        self._leftovers.clear()
 
     def _has_arrived(self, ended: _Other) -> bool:
         try:
@@ -412,10 +481,14 @@ class Claim:
         except CancelledError:
             raise
         except BuildlibError:
-            self.note(
-                f"{self.repository.name}: the claim could not be released; "
-                f"it expires within {self.terms.duration:.0f} s"
-            )
+            self.note_left()
+
+    def note_left(self) -> None:
+        """Say that the claim is left to expire."""
+        self.note(
+            f"{self.repository.name}: the claim could not be released; "
+            f"it expires within {self.terms.duration:.0f} s"
+        )
 
 
 @contextmanager
@@ -444,6 +517,7 @@ def _make(intent: Intent, state: str, renewed: str) -> Document:
             "versions": " ".join(intent.versions),
             # Seconds since 1970, and a count that makes each renewal another manifest.
             "renewed": renewed,
+            **({"began": f"{intent.began:.0f}"} if intent.began else {}),
         }.items()
     }
     config, layer = (
@@ -487,7 +561,11 @@ def _read(found: Mapping[str, object]) -> tuple[str, Intent, float]:
         owner=text("owner") or "an unknown publisher",
         digest=text("digest"),
         versions=tuple(text("versions").split()),
+        began=_seconds(text("began")) or 0.0,
     )
-    renewed = text("renewed").partition(" ")[0]
-    seconds = float(renewed) if renewed.isascii() and renewed.isdigit() else math.inf
-    return text("state") or _HELD, intent, seconds
+    renewed = _seconds(text("renewed").partition(" ")[0])
+    return text("state") or _HELD, intent, math.inf if renewed is None else renewed
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -94,6 +94,18 @@ def test_a_dry_run_prints_every_command_and_starts_none(user: Checkout, tmp_path
     assert not (tmp_path / "bin/started").exists()
 
 
+def test_the_dry_run_says_where_places_would_be_claimed(make_checkout: Make) -> None:
+    more = FARM.replace('driver = "remote"', 'driver = "remote"\nlease-repository = "r.example/x"')
+    user = make_checkout(config=more.replace('"ssh://me@two",', '"ssh://me@two", max-builds = 1,'))
+    (user.root / "it's.pem").touch()
+    words = ("docker-build", "--builder", "farm", "--dry-run", "--output", "oci", "--platform")
+    done = user.invoke(*words, "linux/arm64")
+    assert done.returncode == 0, done.stderr
+    assert "claims a place on node farm1 in r.example/x" in done.stderr.splitlines()
+    assert "place" not in done.stdout
+    assert "claims a place" not in user.invoke(*words, "linux/amd64").stderr
+
+
 def test_the_dry_run_hands_over_a_configuration_that_can_be_read_twice(
     user: Checkout, tmp_path: Path
 ) -> None:

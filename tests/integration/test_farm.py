@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import signal
 import subprocess
@@ -19,7 +20,16 @@ from buildkit import image_of_buildkit
 from conftest import Checkout, docker, start_task
 from farms import User, make_user, table, wait_for
 from nodes import Authority, Daemon, built_here, daemon, make_authority, times_here
-from registries import Fault, Proxy, QuietServer, fault_proxy, registry, serving
+from registries import (
+    Fault,
+    Proxy,
+    QuietServer,
+    Server,
+    docker_config,
+    fault_proxy,
+    registry,
+    serving,
+)
 
 from buildlib.image.archive import open_archive
 
@@ -50,6 +60,16 @@ from buildlib.build import attempts
 from invoke.main import program
 attempts.SILENCE = 2.0
 attempts.CHANCES = 1
+program.run()
+"""
+# A task whose place in the registry expires soon.
+SHORT = """\
+from buildlib.build import registry_lease
+from buildlib.registry.claim import ClaimTerms
+from buildlib.retry import Patience
+from invoke.main import program
+registry_lease.TERMS = ClaimTerms(duration=9.0, poll=0.5, patience=5.0)
+registry_lease._PATIENCE = Patience(attempts=2, base=0.1)
 program.run()
 """
 
@@ -120,10 +140,10 @@ def _make(make_checkout: Callable[..., Checkout], tmp_path: Path, authority: Aut
     return make
 
 
-def _start(user: User, *words: str, impatient: bool = False) -> subprocess.Popen[str]:
+def _start(user: User, *words: str, program: str = "") -> subprocess.Popen[str]:
     argv = user.checkout.command(*WORDS, *words)
-    if impatient:
-        argv = [sys.executable, "-c", IMPATIENT, *WORDS, *words]
+    if program:
+        argv = [sys.executable, "-c", program, *WORDS, *words]
     return start_task(argv, user.checkout.root, user.checkout.environment(user.env))
 
 
@@ -237,7 +257,7 @@ def test_a_node_that_stalls_is_replaced_by_a_spare(
 
     gate.reached = reached
     try:
-        process = _start(user, "--build-arg", "MOMENT=stall", impatient=True)
+        process = _start(user, "--build-arg", "MOMENT=stall", program=IMPATIENT)
         output = _output(process)
     finally:
         arm.process.send_signal(signal.SIGCONT)
@@ -307,9 +327,9 @@ def test_a_registry_that_fails_for_a_while_is_waited_for(
 class Client:
     """Somebody whose build runs, and what it prints."""
 
-    def __init__(self, user: User, number: int) -> None:
+    def __init__(self, user: User, number: int, program: str = "") -> None:
         self.user = user
-        self.process = _start(user, "--build-arg", f"MOMENT={number}")
+        self.process = _start(user, "--build-arg", f"MOMENT={number}", program=program)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=_output, args=(self.process, self.lines.append))
         self._reader.start()
@@ -319,52 +339,219 @@ class Client:
         """Return for how many nodes it has waited."""
         return sum(bool(re.search(r"\| node node\d: waiting for ", line)) for line in self.lines)
 
+    def kill(self) -> None:
+        """End the task and buildx, as a machine ends whose power fails."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.end()
+
     def end(self) -> int:
         self._reader.join()
         return int(self.process.wait())
 
 
+class Steps:
+    """Counts the builds that run on each node, and holds them until they may go on."""
+
+    def __init__(self) -> None:
+        self.most = Counter[str]()
+        self.go_on = threading.Event()
+        self._busy = Counter[str]()
+        self._changing = threading.Lock()
+
+    def reached(self, path: str) -> None:
+        arch = path.split("/")[1]
+        with self._changing:
+            self._busy[arch] += 1
+            self.most[arch] = max(self.most[arch], self._busy[arch])
+        self.go_on.wait(300)
+        with self._changing:
+            self._busy[arch] -= 1
+
+
+def _limited(nodes: Sequence[Daemon], more: str = "") -> str:
+    text = table(nodes, more, [AMD, ARM])
+    return text.replace("platforms = [", "max-builds = 1, platforms = [")
+
+
+def _check_turns(nodes: Sequence[Daemon], before: Sequence[set[str]], builds: int) -> None:
+    """Check by the daemons' own records that no two builds ran at the same time."""
+    for one, known in zip(nodes, before, strict=True):
+        times = sorted(times for ref, times in times_here(one).items() if ref not in known)
+        assert len(times) == builds
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("machines_of_clients", ["one", "nine"])
 def test_clients_of_busy_nodes_take_turns(
-    machines: list[Daemon], gate: Gate, make: Make, alpine: str
+    machines: list[Daemon],
+    gate: Gate,
+    make: Make,
+    alpine: str,
+    tmp_path: Path,
+    machines_of_clients: str,
 ) -> None:
     nodes = machines[:2]
     before = [set(times_here(one)) for one in nodes]
-    text = table(nodes, "", [AMD, ARM]).replace("platforms = [", "max-builds = 1, platforms = [")
     dockerfile = STEPS.format(alpine=alpine, port=gate.server_address[1])
-    busy, most = Counter[str](), Counter[str]()
-    changing, together = threading.Lock(), threading.Event()
-
-    def reached(path: str) -> None:
-        arch = path.split("/")[1]
-        with changing:
-            busy[arch] += 1
-            most[arch] = max(most[arch], busy[arch])
-        together.wait(300)
-        with changing:
-            busy[arch] -= 1
-
-    gate.reached = reached
-    users = [make(dockerfile, text, f"repo{number}") for number in range(9)]
-    users[0].succeed("docker-builder", "create")
-    clients = [Client(user, number) for number, user in enumerate(users)]
-    try:
-        # One is built on each node, and everybody else waits for it.
-        wait_for(lambda: sum(client.waits for client in clients) == 16)
-        killed = next(client for client in clients if client.waits == 2)
-        killed.process.kill()
-        killed.end()
-        together.set()
-        clients.remove(killed)
-        assert [client.end() for client in clients] == [0] * 8
-    finally:
-        together.set()
-        for client in clients:
-            client.process.kill()
-    assert most == {"amd64": 1, "arm64": 1}
-    for one, known in zip(nodes, before, strict=True):
-        times = sorted(times for ref, times in times_here(one).items() if ref not in known)
-        assert len(times) == 8
-        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
+    steps = Steps()
+    gate.reached = steps.reached
+    with ExitStack() as stack:
+        server = stack.enter_context(registry(tmp_path / "registry"))
+        apart = machines_of_clients == "nine"
+        text = _limited(nodes, _leases(server.host) if apart else "")
+        users = [make(dockerfile, text, f"repo{number}") for number in range(9)]
+        for number, user in enumerate(users if apart else ()):
+            _own_machine(user, tmp_path / f"machine{number}", server.host)
+        users[0].succeed("docker-builder", "create")
+        clients = [Client(user, number) for number, user in enumerate(users)]
+        try:
+            # One is built on each node, and everybody else waits for it.
+            wait_for(lambda: sum(client.waits for client in clients) == 16, 240)
+            killed = next(client for client in clients if client.waits == 2)
+            killed.process.kill()
+            killed.end()
+            steps.go_on.set()
+            clients.remove(killed)
+            assert [client.end() for client in clients] == [0] * 8
+        finally:
+            steps.go_on.set()
+            for client in clients:
+                client.process.kill()
+        assert server.tags("team/leases") == {}
+    assert steps.most == {"amd64": 1, "arm64": 1}
+    _check_turns(nodes, before, 8)
     said = [line for client in clients for line in client.lines if "is free after" in line]
     assert len(said) == 14
     assert all(_digest(client.user) for client in clients)
+
+
+def _leases(host: str) -> str:
+    return f'lease-repository = "{host}/team/leases"\n'
+
+
+def _own_machine(user: User, folder: Path, host: str) -> None:
+    """Give a user a state directory and docker's credentials of their own."""
+    config = docker_config(folder / "docker", host)
+    user.env |= {"XDG_STATE_HOME": str(folder / "state"), "DOCKER_CONFIG": str(config)}
+
+
+class Farm:
+    """Two nodes with a limit among all machines, and users who each have a machine."""
+
+    def __init__(self, make: Make, dockerfile: str, nodes: Sequence[Daemon], host: str) -> None:
+        self._make, self._dockerfile = make, dockerfile
+        self._text, self._host = _limited(nodes, _leases(host)), host
+        self.users = list[User]()
+
+    def user(self, folder: Path) -> User:
+        name = f"repo{len(self.users)}"
+        user = self._make(self._dockerfile, self._text, name)
+        _own_machine(user, folder / f"machine-{name}", self._host)
+        if not self.users:
+            user.succeed("docker-builder", "create")
+        self.users.append(user)
+        return user
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[Server]:
+    with registry(tmp_path / "registry") as server:
+        yield server
+
+
+def test_a_client_that_is_killed_while_it_builds_loses_its_places(
+    machines: list[Daemon], gate: Gate, make: Make, alpine: str, tmp_path: Path, server: Server
+) -> None:
+    farm = Farm(
+        *(make, STEPS.format(alpine=alpine, port=gate.server_address[1])),
+        *(machines[:2], server.host),
+    )
+    steps = Steps()
+    gate.reached = steps.reached
+    first = Client(farm.user(tmp_path), 1, SHORT)
+    wait_for(lambda: len(steps.most) == 2, 180)
+    second = Client(farm.user(tmp_path), 2, SHORT)
+    try:
+        wait_for(lambda: second.waits == 2, 180)
+        said = r"waiting for \S+ \S+ linux/(amd|arm)64 \(\d+ s\); waited 0 s so far"
+        assert sum(bool(re.search(said, line)) for line in second.lines) == 2
+        done = farm.users[0].succeed("docker-builder", "status")
+        assert len(re.findall(r"  node\d: place of \S+ \S+ linux/a\w+64, \d+ s", done.stdout)) == 2
+        first.kill()
+        steps.go_on.set()
+        assert second.end() == 0, second.lines
+    finally:
+        steps.go_on.set()
+        second.process.kill()
+    assert sum("is free after" in line for line in second.lines) == 2
+    assert server.tags("team/leases") == {}
+
+
+@pytest.mark.parametrize("how", ["interrupted", "failed"])
+def test_a_build_that_does_not_succeed_leaves_no_place(
+    machines: list[Daemon],
+    gate: Gate,
+    make: Make,
+    alpine: str,
+    tmp_path: Path,
+    server: Server,
+    how: str,
+) -> None:
+    dockerfile = STEPS.format(alpine=alpine, port=gate.server_address[1])
+    if how == "failed":
+        dockerfile = dockerfile.replace("FROM scratch", "RUN false\nFROM scratch")
+        dockerfile = dockerfile.replace("COPY --from=compile /made /", "COPY --from=compile / /")
+    user = Farm(make, dockerfile, machines[:2], server.host).user(tmp_path)
+    steps = Steps()
+    gate.reached = steps.reached
+    client = Client(user, 3)
+    try:
+        wait_for(lambda: len(steps.most) == 2, 180)
+        assert len(server.tags("team/leases")) == 2
+        if how == "interrupted":
+            os.killpg(client.process.pid, signal.SIGINT)
+    finally:
+        steps.go_on.set()
+    assert client.end() == (130 if how == "interrupted" else 4), client.lines
+    assert server.tags("team/leases") == {}
+
+
+def test_a_registry_that_deletes_nothing_gets_one_tag_for_each_place_of_a_machine(
+    machines: list[Daemon], make: Make, tmp_path: Path, server: Server
+) -> None:
+    with fault_proxy(server.port) as proxy:
+        proxy.always["DELETE"] = Fault(status=405)
+        dockerfile = "FROM scratch\nARG MOMENT\nCOPY tasks.py /\n"
+        farm = Farm(make, dockerfile, machines[:2], proxy.host)
+        for _ in range(2):
+            user = farm.user(tmp_path)
+            for number in range(3):
+                client = Client(user, number)
+                assert client.end() == 0, client.lines
+                assert not any("waiting for" in line for line in client.lines)
+            assert len(server.tags("team/leases")) == 2 * len(farm.users)
+
+
+def test_a_build_goes_on_without_the_registry_and_none_begins(
+    machines: list[Daemon], gate: Gate, make: Make, alpine: str, tmp_path: Path, server: Server
+) -> None:
+    with fault_proxy(server.port) as proxy:
+        farm = Farm(
+            *(make, STEPS.format(alpine=alpine, port=gate.server_address[1])),
+            *(machines[:2], proxy.host),
+        )
+        steps = Steps()
+        gate.reached = steps.reached
+        client = Client(farm.user(tmp_path), 4, SHORT)
+        try:
+            wait_for(lambda: len(steps.most) == 2, 180)
+            proxy.always["."] = Fault(reset=True)
+            wait_for(lambda: sum("can't be renewed" in line for line in client.lines) == 2, 180)
+            other = Client(farm.user(tmp_path), 5, SHORT)
+            assert other.end() == 6, other.lines
+            assert any("can be claimed in" in line for line in other.lines)
+        finally:
+            steps.go_on.set()
+        assert client.end() == 0, client.lines
+        assert _digest(client.user)
+        assert sum("could not be released; it expires" in line for line in client.lines) == 2

@@ -284,6 +284,28 @@ BAD = {
         ),
         "retry without a spare node",
     ),
+    "places to share, and no limit": (
+        'driver = "remote"\nlease-repository = "r.example/x"\nnodes = [{ endpoint = "tcp://x:1" }]',
+        "lease-repository without max-builds",
+    ),
+    "places to share on everybody's own engine": (
+        (
+            'driver = "docker-container"\nlease-repository = "r.example/x"\n'
+            "nodes = [{ max-builds = 1 }]"
+        ),
+        "docker itself is another machine for each client",
+    ),
+    "places to share on everybody's own socket": (
+        (
+            'driver = "remote"\nlease-repository = "r.example/x"\n'
+            'nodes = [{ endpoint = "unix:///run/b", max-builds = 1 }]'
+        ),
+        "unix:///run/b is another machine for each client",
+    ),
+    "places to share under a tag": (
+        'driver = "kubernetes"\nlease-repository = "r.example/x:1"\nnodes = [{ max-builds = 1 }]',
+        "a repository without tag or digest",
+    ),
     "a spare of docker's own engine": ('driver = "docker"\nretry = 1', "docker has one engine"),
     "a spare of a cluster": ('driver = "kubernetes"\nretry = 1', "Kubernetes itself"),
     "two nodes for one platform": (
