@@ -29,12 +29,12 @@ from buildlib.adopt.places import DOCKERFILE, Repository
 from buildlib.adopt.settings import Setting, nested
 from buildlib.adopt.sources import docker_lines as command_lines
 from buildlib.adopt.stated_version import stated_version
-from buildlib.adopt.toml_text import toml_value
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import Translation
 from buildlib.config.file import OWN_FILE
 from buildlib.config.key_types import KeyProblemError
 from buildlib.config.load import check_table
+from buildlib.config.toml_text import toml_value
 from buildlib.errors import InputError, ProblemsError
 from buildlib.executor import Runner
 from buildlib.terminal.text import table
