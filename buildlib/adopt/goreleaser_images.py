@@ -26,9 +26,11 @@ def goreleaser_lines(document: Node, file: str) -> Iterator[DockerLine]:
         flags = _filled(entry.get("build_flag_templates").texts, project)
         named = any(flag.startswith("--platform") for flag in flags)
         words = [] if named else ["--platform", _platform(entry)]
-        words += _repeated("--tag", _filled(entry.get("image_templates").texts, project))
-        yield _line(entry, file, [*words, *flags])
-        yield from _pushes(entry, file, project)
+        images = _filled(entry.get("image_templates").texts, project)
+        yield _line(entry, file, [*words, *_repeated("--tag", images), *flags])
+        for image in images:
+            push = ("docker", "push", image)
+            yield DockerLine(file=file, line=entry.line, argv=push, where="dockers")
     for entry in document.get("dockers_v2").items:
         tags = _filled(entry.get("tags").texts, project)
         images = _filled(entry.get("images").texts, project)
@@ -84,9 +86,3 @@ def _line(entry: Node, file: str, words: list[str]) -> DockerLine:
         where=entry.get("id").text or "dockers",
         left=(*unread, ("context", _CONTEXT)),
     )
-
-
-def _pushes(entry: Node, file: str, project: str) -> Iterator[DockerLine]:
-    for image in _filled(entry.get("image_templates").texts, project):
-        argv = ("docker", "push", image)
-        yield DockerLine(file=file, line=entry.line, argv=argv, where="dockers")

@@ -193,7 +193,10 @@ def _asked(plan: BuildPlan, argv: Sequence[str]) -> str:
 def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     """Return the line with what hands the Dockerfile over, and removes it again."""
     made = shell_line(("mkdir", "-p", "--", str(folder)))
-    files = [(plan.dockerfile, plan.file), *_policies(plan)]
+    files = [(plan.dockerfile, plan.file)]
+    if policy := plan.source_policy:
+        # buildx looks for it beside the copy.
+        files.append((policy, plan.file.with_name(policy.name)))
     copied = " && ".join(
         shell_line(
             ("cp", "--", str(source), str(target)),
@@ -205,9 +208,3 @@ def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     ignored = shell_line((f"{plan.file}.dockerignore",))
     removed = shell_line(("rm", "-rf", "--", str(folder)))
     return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
-
-
-def _policies(plan: BuildPlan) -> list[tuple[Path, Path]]:
-    """Return the policy beside the Dockerfile, and where buildx finds it beside its copy."""
-    policy = plan.source_policy
-    return [(policy, plan.file.with_name(policy.name))] if policy else []

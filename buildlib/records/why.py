@@ -144,17 +144,16 @@ def advice(record: Record, causes: Mapping[str, Cause]) -> list[str]:
     for digest, cause in causes.items():
         if cause.digest != digest or not cause.kind.startswith("file-"):
             continue
-        after = [one for one in record.steps if _follows(causes, one, cause)]
+        after = [
+            one
+            for one in record.steps
+            if (own := causes.get(one.digest)) and own.digest == cause.digest
+        ]
         seconds = sum(one.seconds or 0 for one in after)
         if seconds < _LEAST:
             continue
         found += _ignored(record, cause, seconds) or _earlier(record, cause, after)
     return found
-
-
-def _follows(causes: Mapping[str, Cause], step: Step, cause: Cause) -> bool:
-    own = causes.get(step.digest)
-    return own is not None and own.digest == cause.digest
 
 
 def _ignored(record: Record, cause: Cause, seconds: float) -> list[str]:
