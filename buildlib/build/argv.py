@@ -10,11 +10,7 @@ from buildlib.build.farm import parts_of
 from buildlib.build.join import join_lines
 from buildlib.build.options import of_image
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.shell import csv_field, shell_line
-
-
-def _repeated(option: str, values: Iterable[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
+from buildlib.shell import csv_field, repeated, shell_line
 
 
 def _pair(name: str, value: str | None) -> str:
@@ -52,7 +48,7 @@ def _given(plan: BuildPlan) -> tuple[list[str], list[str]]:
     """Return the build args, and what replaces base images."""
     pairs = (plan.build_args, plan.build_contexts)
     args, contexts = ([_pair(name, value) for name, value in found] for found in pairs)
-    return _repeated("--build-arg", args), _repeated("--build-context", contexts)
+    return repeated("--build-arg", args), repeated("--build-context", contexts)
 
 
 def _option_words(options: Iterable[tuple[str, str]]) -> list[str]:
@@ -72,7 +68,7 @@ def call_argv(plan: BuildPlan, method: str) -> tuple[str, ...]:
         *_platforms(plan),
         *args,
         *contexts,
-        *_repeated("--secret", plan.secrets),
+        *repeated("--secret", plan.secrets),
         *_option_words(of_image(plan.options)),
         *("--progress", "quiet" if plan.progress == "auto" else plan.progress),
         *("--call", method),
@@ -112,14 +108,14 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     options = [
         *_instructions(plan),
         *_platforms(plan),
-        *_repeated("--tag", plan.references),
+        *repeated("--tag", plan.references),
         *args,
-        *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
-        *_repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
+        *repeated("--label", (_pair(name, value) for name, value in plan.labels)),
+        *repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
         *contexts,
-        *_repeated("--secret", plan.secrets),
-        *_repeated("--cache-from", plan.cache_from),
-        *_repeated("--cache-to", plan.cache_to),
+        *repeated("--secret", plan.secrets),
+        *repeated("--cache-from", plan.cache_from),
+        *repeated("--cache-to", plan.cache_to),
         *(["--no-cache"] if plan.no_cache else []),
         *(["--pull"] if plan.pull else []),
         *_option_words(plan.options),

@@ -87,10 +87,15 @@ def _normal(source: str) -> str:
 
 def _takes(source: str, path: str) -> bool:
     """Return whether a source is the path, or something above it, by name or by pattern."""
-    expected, given = source.split("/") if source else [], path.split("/")
-    if len(expected) > len(given):
-        return False
-    return all(fnmatchcase(own, part) for own, part in zip(given, expected, strict=False))
+    return source.count("/") <= path.count("/") and overlap(source or ".", path)
+
+
+def overlap(source: str, path: str) -> bool:
+    """Return whether a source is a path, or above it; or in it, which is then a submodule."""
+    if source == ".":
+        return True
+    wanted, given = source.split("/"), path.split("/")
+    return all(fnmatchcase(own, part) for own, part in zip(given, wanted, strict=False))
 
 
 def _is_meant(sources: Sequence[str], path: str) -> bool:
