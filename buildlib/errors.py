@@ -62,21 +62,25 @@ class BuildlibError(Exception):
         }
 
 
-class InputError(BuildlibError):
+class FailureError(BuildlibError):
+    """Everything but an interrupt: what a task may catch, and go on."""
+
+
+class InputError(FailureError):
     """Bad input or configuration."""
 
     exit_code = 2
     kind = "input"
 
 
-class ToolError(BuildlibError):
+class ToolError(FailureError):
     """A tool is missing, too old, or refuses to work here."""
 
     exit_code = 3
     kind = "tool"
 
 
-class EngineError(BuildlibError):
+class EngineError(FailureError):
     """The engine or the builder failed, or can't do what is asked."""
 
     exit_code = 4
@@ -91,28 +95,28 @@ class TimedOutError(EngineError):
     """A process did not end in time, and was ended."""
 
 
-class AuthorisationError(BuildlibError):
+class AuthorisationError(FailureError):
     """A registry refused the credentials."""
 
     exit_code = 5
     kind = "authorisation"
 
 
-class TransientError(BuildlibError):
+class TransientError(FailureError):
     """Something that may work later did not, and the retries are used up."""
 
     exit_code = 6
     kind = "transient"
 
 
-class GateError(BuildlibError):
+class GateError(FailureError):
     """A gate failed: smoke, scan, policy, size or reproducibility."""
 
     exit_code = 7
     kind = "gate"
 
 
-class VerificationError(BuildlibError):
+class VerificationError(FailureError):
     """A signature or a verification failed."""
 
     exit_code = 8
@@ -129,7 +133,7 @@ class CancelledError(BuildlibError):
 NOT_BEGUN: Final = CancelledError("not begun", why="the task ended before")
 
 
-class ProblemsError(BuildlibError):
+class ProblemsError(FailureError):
     """Several problems, reported at once; exits with the lowest of their codes.
 
     The lowest is the one nearest to the user: what was typed comes before what is installed,
@@ -169,9 +173,7 @@ def collected(problems: list[BuildlibError]) -> Iterator[None]:
     """Append the error of a block to a list instead of raising it; an interrupt is raised."""
     try:
         yield
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         problems.append(error)
 
 
