@@ -51,6 +51,11 @@ class BuildlibError(Exception):
         first, *others = "\n".join(part for part in parts if part).split("\n")
         return "\n".join([first, *(one if one[:2] == "  " else f"  {one}" for one in others)])
 
+    @property
+    def problems(self) -> tuple[BuildlibError, ...]:
+        """Return what it is about: itself, or the problems that it holds."""
+        return (self,)
+
     def as_dict(self) -> dict[str, Any]:
         """Return every part, ready for JSON."""
         return {
@@ -142,15 +147,14 @@ class ProblemsError(FailureError):
 
     def __init__(self, problems: Sequence[BuildlibError]) -> None:
         """Order the problems by exit code, keeping the order of equals; none holds several."""
-        flat: list[BuildlibError] = [
-            one
-            for problem in problems
-            for one in (problem.problems if isinstance(problem, ProblemsError) else (problem,))
-        ]
-        self.problems: tuple[BuildlibError, ...] = tuple(
-            sorted(flat, key=lambda problem: problem.exit_code)
-        )
+        flat = [one for problem in problems for one in problem.problems]
+        self._problems = tuple(sorted(flat, key=lambda problem: problem.exit_code))
         super().__init__(f"{len(flat)} problems")
+
+    @property
+    def problems(self) -> tuple[BuildlibError, ...]:
+        """Return those that it holds."""
+        return self._problems
 
     def __str__(self) -> str:
         """Return one problem after another."""
@@ -164,7 +168,7 @@ class ProblemsError(FailureError):
 
 def in_image(error: BuildlibError, name: str) -> None:
     """Let an error, and all that it holds, say which of several images it is about."""
-    for one in error.problems if isinstance(error, ProblemsError) else (error,):
+    for one in error.problems:
         one.what = f"{name}: {one.what}"
 
 
@@ -187,6 +191,4 @@ def raise_problems(problems: Sequence[BuildlibError]) -> None:
 
 def exit_code_of(error: BuildlibError) -> int:
     """Return the code to exit with: that of the error, or the lowest of those it holds."""
-    if isinstance(error, ProblemsError):
-        return error.problems[0].exit_code
-    return error.exit_code
+    return error.problems[0].exit_code

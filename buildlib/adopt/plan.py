@@ -36,7 +36,7 @@ from buildlib.config.file import OWN_FILE
 from buildlib.config.key_types import KeyProblemError
 from buildlib.config.load import check_table
 from buildlib.config.toml_text import toml_value
-from buildlib.errors import InputError, ProblemsError
+from buildlib.errors import InputError
 from buildlib.executor import Runner
 from buildlib.terminal.text import table
 
@@ -308,7 +308,7 @@ def _problems(settings: Sequence[Setting]) -> Iterator[tuple[tuple[str, ...], st
     }
     for where, one in tables.items():
         for key, problem in check_table(one).items():
-            first = problem.problems[0] if isinstance(problem, ProblemsError) else problem
+            first = problem.problems[0]
             named = first.path if isinstance(first, KeyProblemError) else ()
             path = (*where, *(named if named[:1] == (key,) else (key,)))
             while not any(setting.path[: len(path)] == path for setting in settings):

@@ -30,7 +30,6 @@ from buildlib.errors import (
     EngineError,
     GateError,
     InputError,
-    ProblemsError,
     collected,
     raise_problems,
 )
@@ -374,7 +373,7 @@ def add_next_steps(error: BuildlibError, plan: PublishPlan, receipt: Receipt | N
         plan: of the publication.
         receipt: how far it came; None: it was refused before the build.
     """
-    problems = error.problems if isinstance(error, ProblemsError) else (error,)
+    problems = error.problems
     refused = receipt is None or any(record.state == FAILED for record in receipt.gates)
     if not (plan.mode is Mode.RELEASE and refused and isinstance(problems[-1], GateError)):
         return

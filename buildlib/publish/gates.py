@@ -26,7 +26,6 @@ from buildlib.errors import (
     BuildlibError,
     FailureError,
     GateError,
-    ProblemsError,
     ToolError,
     collected,
     raise_problems,
@@ -327,7 +326,7 @@ def missing_tools(gates: Iterable[str], subject: GateSubject) -> list[BuildlibEr
         try:
             answer.get()
         except BuildlibError as error:
-            problems += error.problems if isinstance(error, ProblemsError) else (error,)
+            problems += error.problems
     return problems
 
 
