@@ -134,7 +134,7 @@ def _pushes(output: str) -> bool:
 
 def read_build(line: DockerLine, command: CommandLine) -> BuildLine:
     """Return what a line builds."""
-    words = [word for word in command.words if not word.startswith("-") or word == "-"]
+    words = [word for word in command.words if word[:1] not in {"", "-"} or word == "-"]
     # A variable without a value is more likely to hold further options than the context.
     known = [word for word in words if facts.is_known(word)]
     context = (known or words or ["."])[-1]
