@@ -146,7 +146,11 @@ def build_line(plan: BuildPlan) -> str:
         below = (build_line(one) for _, one in plan.below)
         removed = shell_line(("rm", "-rf", "--", str(plan.layouts)))
         return " &&\n".join((*below, build_line(replace(plan, below=(), layouts=None)), removed))
-    built = _merged_line(plan) if plan.separate else _one_line(plan)
+    if plan.separate:
+        # One after the other, and what joins their results.
+        built = " &&\n".join([*map(_one_line, parts_of(plan)), *join_lines(plan)])
+    else:
+        built = _one_line(plan)
     if plan.checkout is None:
         return built
     written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
@@ -163,11 +167,6 @@ def _one_line(plan: BuildPlan) -> str:
     if plan.layout and plan.destination:
         built = f"{shell_line(('mkdir', '-p', '--', str(plan.destination)))} && {built}"
     return _with_handover(plan, plan.handover, built) if plan.handover else built
-
-
-def _merged_line(plan: BuildPlan) -> str:
-    """Return the builds of each platform, one after the other, and what joins their results."""
-    return " &&\n".join([*map(_one_line, parts_of(plan)), *join_lines(plan)])
 
 
 def check_line(plan: BuildPlan) -> str:
