@@ -51,6 +51,11 @@ class BuildlibError(Exception):
         first, *others = "\n".join(part for part in parts if part).split("\n")
         return "\n".join([first, *(one if one[:2] == "  " else f"  {one}" for one in others)])
 
+    @property
+    def problems(self) -> tuple[BuildlibError, ...]:
+        """Return what it is about: itself, or the problems that it holds."""
+        return (self,)
+
     def as_dict(self) -> dict[str, Any]:
         """Return every part, ready for JSON."""
         return {
@@ -62,21 +67,25 @@ class BuildlibError(Exception):
         }
 
 
-class InputError(BuildlibError):
+class FailureError(BuildlibError):
+    """Everything but an interrupt: what a task may catch, and go on."""
+
+
+class InputError(FailureError):
     """Bad input or configuration."""
 
     exit_code = 2
     kind = "input"
 
 
-class ToolError(BuildlibError):
+class ToolError(FailureError):
     """A tool is missing, too old, or refuses to work here."""
 
     exit_code = 3
     kind = "tool"
 
 
-class EngineError(BuildlibError):
+class EngineError(FailureError):
     """The engine or the builder failed, or can't do what is asked."""
 
     exit_code = 4
@@ -91,28 +100,28 @@ class TimedOutError(EngineError):
     """A process did not end in time, and was ended."""
 
 
-class AuthorisationError(BuildlibError):
+class AuthorisationError(FailureError):
     """A registry refused the credentials."""
 
     exit_code = 5
     kind = "authorisation"
 
 
-class TransientError(BuildlibError):
+class TransientError(FailureError):
     """Something that may work later did not, and the retries are used up."""
 
     exit_code = 6
     kind = "transient"
 
 
-class GateError(BuildlibError):
+class GateError(FailureError):
     """A gate failed: smoke, scan, policy, size or reproducibility."""
 
     exit_code = 7
     kind = "gate"
 
 
-class VerificationError(BuildlibError):
+class VerificationError(FailureError):
     """A signature or a verification failed."""
 
     exit_code = 8
@@ -129,7 +138,7 @@ class CancelledError(BuildlibError):
 NOT_BEGUN: Final = CancelledError("not begun", why="the task ended before")
 
 
-class ProblemsError(BuildlibError):
+class ProblemsError(FailureError):
     """Several problems, reported at once; exits with the lowest of their codes.
 
     The lowest is the one nearest to the user: what was typed comes before what is installed,
@@ -138,15 +147,14 @@ class ProblemsError(BuildlibError):
 
     def __init__(self, problems: Sequence[BuildlibError]) -> None:
         """Order the problems by exit code, keeping the order of equals; none holds several."""
-        flat: list[BuildlibError] = [
-            one
-            for problem in problems
-            for one in (problem.problems if isinstance(problem, ProblemsError) else (problem,))
-        ]
-        self.problems: tuple[BuildlibError, ...] = tuple(
-            sorted(flat, key=lambda problem: problem.exit_code)
-        )
+        flat = [one for problem in problems for one in problem.problems]
+        self._problems = tuple(sorted(flat, key=lambda problem: problem.exit_code))
         super().__init__(f"{len(flat)} problems")
+
+    @property
+    def problems(self) -> tuple[BuildlibError, ...]:
+        """Return those that it holds."""
+        return self._problems
 
     def __str__(self) -> str:
         """Return one problem after another."""
@@ -160,7 +168,7 @@ class ProblemsError(BuildlibError):
 
 def in_image(error: BuildlibError, name: str) -> None:
     """Let an error, and all that it holds, say which of several images it is about."""
-    for one in error.problems if isinstance(error, ProblemsError) else (error,):
+    for one in error.problems:
         one.what = f"{name}: {one.what}"
 
 
@@ -169,9 +177,7 @@ def collected(problems: list[BuildlibError]) -> Iterator[None]:
     """Append the error of a block to a list instead of raising it; an interrupt is raised."""
     try:
         yield
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         problems.append(error)
 
 
@@ -185,6 +191,4 @@ def raise_problems(problems: Sequence[BuildlibError]) -> None:
 
 def exit_code_of(error: BuildlibError) -> int:
     """Return the code to exit with: that of the error, or the lowest of those it holds."""
-    if isinstance(error, ProblemsError):
-        return error.problems[0].exit_code
-    return error.exit_code
+    return error.problems[0].exit_code

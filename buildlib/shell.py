@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 # The code of a command that is not there; POSIX, of a shell and of env.
 NOT_FOUND: Final = 127
+
+
+def repeated(option: str, values: Iterable[object]) -> list[str]:
+    """Return the words of an option that is given once for each value."""
+    return [word for value in values for word in (option, str(value))]
 
 
 def csv_field(text: str) -> str:

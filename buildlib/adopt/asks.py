@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.adopt.configuration import AdoptedImage, registry_lines
 from buildlib.adopt.settings import Setting, is_served, nested, program_of
-from buildlib.adopt.toml_text import toml_key, toml_value
 from buildlib.config.file import OWN_FILE
 from buildlib.config.publish import SBOM, SCAN, Publish
+from buildlib.config.toml_text import toml_key, toml_value
 from buildlib.findings.policy_rules import HADOLINT
 from buildlib.image.user_and_shell import starts_shell, user_number
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
-from typing import Final, NamedTuple
+from typing import Final
 
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
@@ -70,11 +70,6 @@ _DEFAULTS: Final = {
     "stream": _BUILT_IN,
 }
 _ATTESTS: Final = {"provenance", "sbom", "attest"}
-
-
-class _Pair(NamedTuple):
-    name: str
-    value: str | None
 
 
 @dataclass
@@ -139,7 +134,7 @@ def _pushes(output: str) -> bool:
 
 def read_build(line: DockerLine, command: CommandLine) -> BuildLine:
     """Return what a line builds."""
-    words = [word for word in command.words if not word.startswith("-") or word == "-"]
+    words = [word for word in command.words if word[:1] not in {"", "-"} or word == "-"]
     # A variable without a value is more likely to hold further options than the context.
     known = [word for word in words if facts.is_known(word)]
     context = (known or words or ["."])[-1]
@@ -433,7 +428,8 @@ class ImageBuilds:
             if not known:
                 build.left(name, "it has no value in the file; image says what it is")
             if known and canonical(name) != canonical(image):
-                build.option(one.text, "--tag", f"{name}:{_filled_tag(tag, one.value or '')}")
+                written = facts.split_image(one.value or "")[1]
+                build.option(one.text, "--tag", f"{name}:{written or tag or LATEST}")
             elif tag in {"", LATEST}:
                 build.key(one.text, f'image = "{image}"; latest is a tag by itself')
             elif tag == "{version}":
@@ -522,9 +518,9 @@ def _configurable(build: BuildLine, option: str) -> Iterator[Option]:
             yield one
 
 
-def _split_pair(text: str) -> _Pair:
+def _split_pair(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
-    return _Pair(name, value if equals else None)
+    return name, value if equals else None
 
 
 def _dotted(key: str) -> str:
@@ -561,10 +557,6 @@ def _secret_pair(text: str, folder: str) -> tuple[str, dict[str, str]]:
     if kind == "file" and folder != "." and not source.startswith(("/", "~")):
         source = normpath(f"{folder}/{source}")
     return name, {kind: source}
-
-
-def _filled_tag(tag: str, written: str) -> str:
-    return facts.split_image(written)[1] or tag or LATEST
 
 
 def image_name(builds: Sequence[BuildLine], pushed: Sequence[str]) -> str:

@@ -113,13 +113,14 @@ def compose_lines(document: Node, file: str, condition: str = "") -> Iterator[Do
     for name, service in document.get("services").table.items():
         build = service.get("build")
         image = interpolated(service.get("image").text, {})
+        needs = service.get("depends_on")
         line = DockerLine(
             file=file,
             line=service.line,
             argv=(),
             where=f"service {name}",
             condition=condition,
-            needs=tuple(_names(service.get("depends_on"))),
+            needs=(*needs.table, *needs.texts),
         )
         if build.value:
             yield _filled(replace(line, line=build.line), _build(build, image, secrets))
@@ -128,10 +129,6 @@ def compose_lines(document: Node, file: str, condition: str = "") -> Iterator[Do
 
 def _filled(line: DockerLine, words: _Words) -> DockerLine:
     return replace(line, argv=("docker", *words.words), left=tuple(words.left))
-
-
-def _names(node: Node) -> list[str]:
-    return [*node.table, *node.texts]
 
 
 def _build(build: Node, image: str, secrets: Node) -> _Words:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
@@ -20,8 +19,9 @@ from buildlib.adopt.places import (
     place_of,
 )
 from buildlib.adopt.settings import Setting, flattened, found_settings, nested, writable
-from buildlib.adopt.toml_text import toml_text, toml_value
+from buildlib.adopt.toml_text import toml_text
 from buildlib.adopt.translation import How, Translation
+from buildlib.config.toml_text import toml_value
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
@@ -227,24 +227,21 @@ def all_settings(images: Sequence[AdoptedImage], image: tuple[str, str]) -> tupl
     own: list[Setting] = []
     for one in images:
         before = len(own)
+        # What the table of the image need not name.
+        inherited = (PurePosixPath(one.context) / DOCKERFILE).as_posix()
         for setting in one.settings:
             if setting.path == default.path and (asked or counts[str(setting.value)] > 1):
                 continue
             common = setting.path[0] in _SHARED
             if common and shared.setdefault(setting.path, setting).value == setting.value:
                 continue
-            if setting.path == ("dockerfile",) and setting.value == _inherited(one):
+            if setting.path == ("dockerfile",) and setting.value == inherited:
                 continue
             own.append(setting._replace(path=("images", one.name, *setting.path)))
         if len(own) == before:
             path = ("images", one.name, "dockerfile")
             own.append(Setting(path, one.dockerfile, "the file"))
     return (*shared.values(), *own)
-
-
-def _inherited(image: AdoptedImage) -> str:
-    """Return the Dockerfile of an image whose table names none."""
-    return (PurePosixPath(image.context) / DOCKERFILE).as_posix()
 
 
 def configuration_text(
@@ -254,7 +251,10 @@ def configuration_text(
     head = [f":schema {package.schema}"] if package.schema else []
     if package.documentation:
         head.append(f" All keys: {package.documentation}/reference/configuration.md")
-    wanted = [key for key in _LABELS if any(map(partial(_lacks, key), images))]
+    labels = [
+        {name for stage in one.facts.dockerfile.stages for name in stage.labels} for one in images
+    ]
+    wanted = [key for key in _LABELS if any(f"{OCI}.{key}" not in names for names in labels)]
     if wanted:
         head.append(" A release needs these, as labels of the image:")
         head += [f' {key} = "…"' for key in wanted]
@@ -262,12 +262,6 @@ def configuration_text(
     if len(images) == 1:
         tail = "\n\n".join((*_hints(settings, images[0].facts), _SIGNING)).splitlines()
     return toml_text(nested(settings), head, tail)
-
-
-def _lacks(key: str, image: AdoptedImage) -> bool:
-    """Return whether a Dockerfile has no LABEL for a key."""
-    stages = image.facts.dockerfile.stages
-    return not any(f"{OCI}.{key}" in stage.labels for stage in stages)
 
 
 def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.yaml_text import Node
+from buildlib.shell import repeated
 
 _CONTEXT: Final = "GoReleaser's own context, which has the programs that it built"
 _SELECTS: Final = ("id", "ids", "goos", "goarch", "goarm", "goamd64", "use")
@@ -26,13 +27,15 @@ def goreleaser_lines(document: Node, file: str) -> Iterator[DockerLine]:
         flags = _filled(entry.get("build_flag_templates").texts, project)
         named = any(flag.startswith("--platform") for flag in flags)
         words = [] if named else ["--platform", _platform(entry)]
-        words += _repeated("--tag", _filled(entry.get("image_templates").texts, project))
-        yield _line(entry, file, [*words, *flags])
-        yield from _pushes(entry, file, project)
+        images = _filled(entry.get("image_templates").texts, project)
+        yield _line(entry, file, [*words, *repeated("--tag", images), *flags])
+        for image in images:
+            push = ("docker", "push", image)
+            yield DockerLine(file=file, line=entry.line, argv=push, where="dockers")
     for entry in document.get("dockers_v2").items:
         tags = _filled(entry.get("tags").texts, project)
         images = _filled(entry.get("images").texts, project)
-        words = _repeated("--tag", [f"{image}:{tag}" for image in images for tag in tags if tag])
+        words = repeated("--tag", [f"{image}:{tag}" for image in images for tag in tags if tag])
         platforms = entry.get("platforms").texts or ["linux/amd64", "linux/arm64"]
         words += ["--platform", ",".join(platforms)]
         for key, option in (
@@ -40,7 +43,7 @@ def goreleaser_lines(document: Node, file: str) -> Iterator[DockerLine]:
             ("labels", "--label"),
             ("annotations", "--annotation"),
         ):
-            words += _repeated(option, _filled(entry.get(key).pairs, project))
+            words += repeated(option, _filled(entry.get(key).pairs, project))
         if entry.get("sbom").text not in {"", "false"}:
             words.append("--sbom=true")
         yield _line(entry, file, [*words, *_filled(entry.get("flags").texts, project), "--push"])
@@ -69,10 +72,6 @@ def _filled(texts: list[str], project: str) -> list[str]:
     ]
 
 
-def _repeated(option: str, values: list[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
-
-
 def _line(entry: Node, file: str, words: list[str]) -> DockerLine:
     dockerfile = entry.get("dockerfile").text
     named = ["--file", dockerfile] if dockerfile else []
@@ -84,9 +83,3 @@ def _line(entry: Node, file: str, words: list[str]) -> DockerLine:
         where=entry.get("id").text or "dockers",
         left=(*unread, ("context", _CONTEXT)),
     )
-
-
-def _pushes(entry: Node, file: str, project: str) -> Iterator[DockerLine]:
-    for image in _filled(entry.get("image_templates").texts, project):
-        argv = ("docker", "push", image)
-        yield DockerLine(file=file, line=entry.line, argv=argv, where="dockers")

@@ -7,11 +7,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from buildlib.findings.secrets import has_credentials, hide_tokens, looks_secret
+from buildlib.findings.secrets import HIDDEN, has_credentials, hide_tokens, looks_secret
 from buildlib.terminal.text import redact
 
 CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
-_HIDDEN: Final = "***"
 # Options with a name like that, whose value is none.
 _ABOUT: Final = {"--secret", "--password-stdin"}
 _CURL: Final = re.compile(r"(\bcurl\b.*?\s(?:-u|--user)[ =]?[^\s:]+:)\S+")
@@ -25,7 +24,7 @@ def hide(value: object) -> object:
         return hide_text(value)
     if isinstance(value, dict):
         return {
-            name: _HIDDEN if isinstance(one, str) and looks_secret(name, one) else hide(one)
+            name: HIDDEN if isinstance(one, str) and looks_secret(name, one) else hide(one)
             for name, one in value.items()
         }
     if isinstance(value, list | tuple):
@@ -37,7 +36,7 @@ def hide(value: object) -> object:
 def hide_words(words: Sequence[str]) -> list[str]:
     """Return the words of a command without secrets."""
     found = list(_hidden(words))
-    user = _CURL.sub(rf"\1{_HIDDEN}", " ".join(found)).split(" ")
+    user = _CURL.sub(rf"\1{HIDDEN}", " ".join(found)).split(" ")
     # Only where no word has a blank are these the same words.
     return user if len(user) == len(found) else found
 
@@ -57,7 +56,7 @@ def hide_text(text: str, known: Mapping[str, str] | None = None) -> str:
     """
     known = known or {}
     for word, shown in known.items():
-        if shown != _HIDDEN:
+        if shown != HIDDEN:
             text = text.replace(word, shown)
     try:
         words = shlex.split(text)
@@ -78,15 +77,15 @@ def _hidden(words: Sequence[str]) -> Iterator[str]:
         named = before.startswith("--") and "=" not in before and before not in _ABOUT
         option = before.lstrip("-") if named else ""
         if (login and before == "-p") or (option and looks_secret(option, word)):
-            yield _HIDDEN
+            yield HIDDEN
             continue
         plain = redact(word) if has_credentials(word) or "secret_access_key" in word else word
-        plain = hide_tokens(plain, lambda _: _HIDDEN)
-        yield _CURL.sub(rf"\1{_HIDDEN}", _PAIR.sub(_pair, plain))
+        plain = hide_tokens(plain, lambda _: HIDDEN)
+        yield _CURL.sub(rf"\1{HIDDEN}", _PAIR.sub(_pair, plain))
 
 
 def _pair(found: re.Match[str]) -> str:
     name, value = found[1], found[2]
     if looks_secret(name.lstrip("-"), value):
-        return f"{name}={_HIDDEN}"
+        return f"{name}={HIDDEN}"
     return f"{name}={_PAIR.sub(_pair, value)}"

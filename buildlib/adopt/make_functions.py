@@ -54,14 +54,6 @@ def _each(change: Callable[[str], str]) -> Callable[[str], str]:
     return lambda text: " ".join(filter(None, map(change, text.split())))
 
 
-def _dir(word: str) -> str:
-    return word[: word.rfind("/") + 1] or "./"
-
-
-def _notdir(word: str) -> str:
-    return word.rpartition("/")[2]
-
-
 def _stem(word: str) -> tuple[str, str]:
     dot = word.rfind(".")
     return (word[:dot], word[dot:]) if dot > word.rfind("/") else (word, "")
@@ -94,8 +86,8 @@ FUNCTIONS: Final[Mapping[str, tuple[int, Callable[..., str]]]] = {
     "words": (1, lambda text: str(len(text.split()))),
     "firstword": (1, lambda text: "".join(text.split()[:1])),
     "lastword": (1, lambda text: "".join(text.split()[-1:])),
-    "dir": (1, _each(_dir)),
-    "notdir": (1, _each(_notdir)),
+    "dir": (1, _each(lambda word: word[: word.rfind("/") + 1] or "./")),
+    "notdir": (1, _each(lambda word: word.rpartition("/")[2])),
     "basename": (1, _each(lambda word: _stem(word)[0])),
     "suffix": (1, _each(lambda word: _stem(word)[1])),
     "addprefix": (2, lambda affix, text: _affixed(split_fields(text), before=affix)),

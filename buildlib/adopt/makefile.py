@@ -110,11 +110,6 @@ def _logical_lines(text: str) -> Iterator[_Line]:
         at += 1
 
 
-def _without_comment(text: str) -> str:
-    found = re.search(r"(?<!\\)#", text)
-    return text[: found.start()] if found else text
-
-
 def _pair(text: str) -> tuple[str, str] | None:
     """Return the two texts that an `ifeq` compares."""
     if text.startswith("(") and text.endswith(")"):
@@ -198,7 +193,7 @@ class Makefile:
         if line.text.startswith("\t") and self._targets:
             self._recipe(name, _Line(line.number, line.text[1:]))
             return
-        text = _without_comment(line.text).strip()
+        text = re.split(r"(?<!\\)#", line.text, maxsplit=1)[0].strip()
         if found := _CONDITIONAL.fullmatch(text):
             self._conditional(found[1], found[2].strip())
         elif found := _DEFINE.fullmatch(text):

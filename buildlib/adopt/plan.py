@@ -29,13 +29,14 @@ from buildlib.adopt.places import DOCKERFILE, Repository
 from buildlib.adopt.settings import Setting, nested
 from buildlib.adopt.sources import docker_lines as command_lines
 from buildlib.adopt.stated_version import stated_version
-from buildlib.adopt.toml_text import toml_value
+from buildlib.adopt.text_files import read_text
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import Translation
 from buildlib.config.file import OWN_FILE
 from buildlib.config.key_types import KeyProblemError
 from buildlib.config.load import check_table
-from buildlib.errors import InputError, ProblemsError
+from buildlib.config.toml_text import toml_value
+from buildlib.errors import InputError
 from buildlib.executor import Runner
 from buildlib.terminal.text import table
 
@@ -307,7 +308,7 @@ def _problems(settings: Sequence[Setting]) -> Iterator[tuple[tuple[str, ...], st
     }
     for where, one in tables.items():
         for key, problem in check_table(one).items():
-            first = problem.problems[0] if isinstance(problem, ProblemsError) else problem
+            first = problem.problems[0]
             named = first.path if isinstance(first, KeyProblemError) else ()
             path = (*where, *(named if named[:1] == (key,) else (key,)))
             while not any(setting.path[: len(path)] == path for setting in settings):
@@ -399,8 +400,6 @@ def _lines(path: Path) -> list[str]:
 def _needs_history(root: Path, facts: DockerfileFacts) -> bool:
     """Return whether a build asks git, or something that does."""
     names = ("pyproject.toml", "setup.py", "setup.cfg")
-    texts = [
-        (root / name).read_text("utf-8", "replace") for name in names if (root / name).is_file()
-    ]
+    texts = [read_text(root / name, root) or "" for name in names]
     asks = any("git" in run.replace("/", " ").split() for run in facts.runs)
     return asks or any(word in text for text in texts for word in _SCM)

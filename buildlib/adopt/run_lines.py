@@ -56,27 +56,6 @@ _DEFAULTS: Final = {
 }
 _LIMITS: Final = {"memory": "memory", "cpus": "cpus"}
 _PULLS: Final = {"always", "missing", "never"}
-# The method that carries an option over.
-_WORK: Final[Mapping[str, str]] = {
-    "publish": "_publish",
-    "env": "_env",
-    "env-file": "_env_file",
-    "volume": "_volume",
-    "mount": "_volume",
-    "network": "_network",
-    "add-host": "_add_host",
-    "cap-drop": "_cap_drop",
-    "security-opt": "_security",
-    "pids-limit": "_pids",
-    "tmpfs": "_tmpfs",
-    "detach": "_detach",
-    "privileged": "_privileged",
-    "no-healthcheck": "_unchecked",
-    "platform": "_platform",
-    "pull": "_pull",
-    "name": "_named",
-    "health-cmd": "_health",
-}
 
 
 class _Done(NamedTuple):
@@ -142,9 +121,8 @@ class RunLine:
         value = option.value or ""
         if option.name in _DEFAULTS:
             return _Done(How.DEFAULT, _DEFAULTS[option.name])
-        if method := _WORK.get(option.name):
-            done: _Done = getattr(self, method)(value)
-            return done
+        if work := self._WORK.get(option.name):
+            return work(self, value)
         if option.name in _LIMITS and facts.is_known(value):
             return self._key(_LIMITS[option.name], value)
         return _Done(How.LEFT, _LEFT.get(option.name, "docker-run has no such option"))
@@ -280,12 +258,6 @@ class RunLine:
             return _Done(How.LEFT, _NO_VALUE)
         return self._key("network", value)
 
-    def _add_host(self, value: str) -> _Done:
-        return self._parsed("add-host", value, parse_hosts)
-
-    def _cap_drop(self, value: str) -> _Done:
-        return _Done(How.DEFAULT, f"docker-run drops all, {value} too")
-
     def _security(self, value: str) -> _Done:
         if value.startswith("no-new-privileges"):
             return _Done(How.DEFAULT, "the default")
@@ -300,15 +272,6 @@ class RunLine:
             return _Done(How.LEFT, _NO_VALUE)
         return self._parsed("tmpfs", value, parse_tmpfs)
 
-    def _detach(self, _: str) -> _Done:
-        return self._given("--detach")
-
-    def _privileged(self, _: str) -> _Done:
-        return self._given("--unconfined")
-
-    def _platform(self, value: str) -> _Done:
-        return self._given("--platform", value)
-
     def _pull(self, value: str) -> _Done:
         value = "missing" if value == "if_not_present" else value
         if value in _PULLS:
@@ -320,9 +283,6 @@ class RunLine:
             return _Done(How.DEFAULT, "a container is named after its image")
         return self._given("--name", value)
 
-    def _unchecked(self, _: str) -> _Done:
-        return self._key("health", "running")
-
     def _health(self, value: str) -> _Done:
         if holds_secret(value):
             return _Done(How.LEFT, CONFIDENTIAL)
@@ -332,6 +292,28 @@ class RunLine:
             words = []
         plain = words and not re.search(r"[|&;<>$`]", value)
         return self._key("health-command", words if plain else ["sh", "-c", value])
+
+    # What carries an option over.
+    _WORK: Final[Mapping[str, Callable[[RunLine, str], _Done]]] = {
+        "publish": _publish,
+        "env": _env,
+        "env-file": _env_file,
+        "volume": _volume,
+        "mount": _volume,
+        "network": _network,
+        "add-host": lambda self, value: self._parsed("add-host", value, parse_hosts),
+        "cap-drop": lambda _, value: _Done(How.DEFAULT, f"docker-run drops all, {value} too"),
+        "security-opt": _security,
+        "pids-limit": _pids,
+        "tmpfs": _tmpfs,
+        "detach": lambda self, _: self._given("--detach"),
+        "privileged": lambda self, _: self._given("--unconfined"),
+        "no-healthcheck": lambda self, _: self._key("health", "running"),
+        "platform": lambda self, value: self._given("--platform", value),
+        "pull": _pull,
+        "name": _named,
+        "health-cmd": _health,
+    }
 
 
 def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row, Settings]:
@@ -370,7 +352,7 @@ def _service_option(
     variable, equals, text = value.partition("=")
     if name == "env" and not (equals and facts.is_known(text)):
         return How.LEFT, _NO_VALUE
-    if name == "env" and re.fullmatch(VARIABLE, variable) and not looks_secret(*_pair(value)):
+    if name == "env" and re.fullmatch(VARIABLE, variable) and not looks_secret(variable, text):
         table.setdefault("env", {})[variable] = text
         return How.KEY, "env"
     if name == "health-cmd" and any(target in value for target in mounted):
@@ -379,8 +361,3 @@ def _service_option(
         table["ready-command"] = ["sh", "-c", value]
         return How.KEY, "ready-command"
     return How.LEFT, "has image, env and commands alone"
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value

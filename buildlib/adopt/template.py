@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from buildlib.adopt.image_name import name_of_directory
+from buildlib.adopt.text_files import read_text
 from buildlib.config.file import parse_toml
 from buildlib.errors import InputError, did_you_mean
 
@@ -27,7 +28,7 @@ _GO: Final = (1, 27)
 _PYTHONS: Final = ("3.14", "3.13", "3.12", "3.11", "3.10")
 _NODE: Final = "24"
 # How much of a repository is looked at.
-_MOST_FILES, _LARGEST = 500, 1 << 20
+_MOST_FILES: Final = 500
 _TESTS: Final = re.compile(r"(^|/)(tests?|testing|__tests__|spec)/|_test\.|\.test\.|\.spec\.|test_")
 
 
@@ -125,18 +126,15 @@ def render(text: str, values: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(path: Path) -> str:
-    with suppress(OSError):
-        if path.is_file() and path.stat().st_size <= _LARGEST:
-            return path.read_text(encoding="utf-8-sig", errors="replace")
-    return ""
+def _read(root: Path, path: str) -> str:
+    return read_text(root / path, root) or ""
 
 
 def _served(root: Path, language: str, paths: Sequence[str]) -> dict[str, str]:
     """Return port and health check of a program that serves; nothing of another."""
     server = _SERVERS[language]
     own = [path for path in paths if path.endswith(server.suffixes) and not _TESTS.search(path)]
-    texts = [_read(root / path) for path in own[:_MOST_FILES]]
+    texts = [_read(root, path) for path in own[:_MOST_FILES]]
     serving = [text for text in texts if server.serves.search(text)]
     if not serving:
         return {"PORT": "", "HEALTH": ""}
@@ -165,7 +163,7 @@ def _health_command(language: str, port: str, paths: Sequence[str]) -> list[str]
 
 
 def _go(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    text = _read(root / "go.mod")
+    text = _read(root, "go.mod")
     named = re.search(r"^module\s+\"?([^\s\"]+)", text, re.MULTILINE)
     module = re.sub(r"/v[0-9]+$", "", named[1]) if named else root.name
     wanted = re.search(r"^go\s+([0-9]+)\.([0-9]+)", text, re.MULTILINE)
@@ -175,7 +173,7 @@ def _go(root: Path, paths: Sequence[str]) -> dict[str, str]:
             path.rpartition("/")[0]
             for path in paths
             if path.endswith(".go") and not _TESTS.search(path)
-            if re.search(r"^package main\b", _read(root / path), re.MULTILINE)
+            if re.search(r"^package main\b", _read(root, path), re.MULTILINE)
         }
     )
     name = name_of_directory(module.rpartition("/")[2])
@@ -195,14 +193,10 @@ def _go(root: Path, paths: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    with suppress(InputError):
-        return parse_toml(_read(path), path.name)
-    return {}
-
-
 def _python(root: Path, paths: Sequence[str]) -> dict[str, str]:
-    document = _toml(root / "pyproject.toml")
+    document: dict[str, Any] = {}
+    with suppress(InputError):
+        document = parse_toml(_read(root, "pyproject.toml"), "pyproject.toml")
     project = document.get("project")
     project = project if isinstance(project, dict) else {}
     built = bool(project or "build-system" in document or (root / "setup.py").is_file())
@@ -227,7 +221,7 @@ def _python(root: Path, paths: Sequence[str]) -> dict[str, str]:
 def _python_command(root: Path, paths: Sequence[str]) -> list[str]:
     """Return what starts a program that has no script of its own."""
     for name in ("main.py", "app.py", "server.py", "run.py", "manage.py"):
-        text = _read(root / name)
+        text = _read(root, name)
         module = name.removesuffix(".py")
         found = re.search(r"^(\w+)\s*=\s*(FastAPI|Starlette|Flask)\(", text, re.MULTILINE)
         started = re.search(r"\buvicorn\.run\(|\.run\(", text)
@@ -252,14 +246,14 @@ def _python_command(root: Path, paths: Sequence[str]) -> list[str]:
 
 def _node(root: Path, _paths: Sequence[str]) -> dict[str, str]:
     try:
-        package = json.loads(_read(root / "package.json") or "{}")
+        package = json.loads(_read(root, "package.json") or "{}")
     except (ValueError, RecursionError) as error:
         raise InputError("package.json is not valid JSON", why=str(error)) from error
     package = package if isinstance(package, dict) else {}
     scripts = package.get("scripts")
     scripts = scripts if isinstance(scripts, dict) else {}
     lock = (root / "package-lock.json").is_file()
-    pinned = re.match(r"v?([0-9]{1,3})\b", _read(root / ".nvmrc") or _read(root / ".node-version"))
+    pinned = re.match(r"v?([0-9]{1,3})\b", _read(root, ".nvmrc") or _read(root, ".node-version"))
     return {
         "NODE_VERSION": pinned[1] if pinned else _NODE,
         "PACKAGES": "package.json package-lock.json" if lock else "package.json",

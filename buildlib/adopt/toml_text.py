@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from buildlib.config.schema import json_schema
+from buildlib.config.toml_text import toml_key, toml_value
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
-_WIDTH: Final = 100
 Path = tuple[str, ...]
 
 
@@ -31,7 +28,7 @@ def _table(path: Path, table: Mapping[str, object]) -> Iterator[str]:
     if path and (values or not table):
         yield ""
         yield from _comment(description(path))
-        yield f"[{'.'.join(map(toml_key, path))}]"
+        yield f"[{toml_key(*path)}]"
     for key, value in values.items():
         yield from _comment(description((*path, key)))
         yield f"{toml_key(key)} = {toml_value(value)}"
@@ -57,31 +54,3 @@ def description(path: Path) -> str:
             return ""
         schema = found
     return str(schema.get("description", ""))
-
-
-def toml_value(value: object) -> str:
-    """Return a value as TOML has it; a table in a list is written on one line."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return str(value)
-        case list() | tuple():
-            return f"[{', '.join(map(toml_value, value))}]"
-        case Mapping():
-            pairs = ", ".join(
-                f"{toml_key(name)} = {toml_value(one)}" for name, one in value.items()
-            )
-            return f"{{ {pairs} }}" if pairs else "{}"
-        case _:
-            return _quoted(str(value))
-
-
-def toml_key(name: str) -> str:
-    """Return a key as TOML has it."""
-    return name if _BARE.fullmatch(name) else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    # JSON's escapes are TOML's, but for one character that JSON leaves as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

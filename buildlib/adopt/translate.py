@@ -43,11 +43,6 @@ _SIMPLE: Final[Mapping[str, tuple[str, str]]] = {
     "compose up": ("docker-run", "what the compose file says of the service is above"),
     "compose run": ("docker-run", "what the compose file says of the service is above"),
     "compose down": ("docker-stop", "it removes what this project started"),
-    "compose stop": ("docker-stop", "it stops what this project started"),
-    "compose rm": ("docker-stop", "it removes what this project started"),
-    "compose logs": ("docker-logs --follow", "the container of this project"),
-    "compose exec": ("docker-shell", "it opens a shell in the container of this project"),
-    "compose ps": ("docker-status", "it shows the containers of this project"),
     "buildx bake": ("docker-build", "what the bake file says of each target is in its own row"),
     "manifest create": ("docker-publish", "it builds one index with all platforms"),
     "manifest annotate": ("docker-publish", "it builds one index with all platforms"),
@@ -260,7 +255,9 @@ class _Translator:
             return Row(line=line, parts=tuple(own_parts(line)))
         if work := self._own_work(command):
             return work(line, command)
-        task, why = _SIMPLE.get(command.name, ("", ""))
+        own = _SIMPLE.get(command.name)
+        # Other commands of compose do what docker's own do.
+        task, why = own or _SIMPLE.get(command.name.removeprefix("compose "), ("", ""))
         why = why or _NOTHING.get(command.name, "no task does it; use docker itself")
         return _all(line, command, task and f"invoke {task}", why)
 

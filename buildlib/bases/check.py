@@ -11,7 +11,7 @@ from typing import Any
 from buildlib.bases.end_of_life import End, Lifetimes
 from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
 from buildlib.dockerfile.pins import Base
-from buildlib.errors import BuildlibError, CancelledError, EngineError, GateError, InputError
+from buildlib.errors import BuildlibError, EngineError, FailureError, GateError, InputError
 from buildlib.files import counted
 from buildlib.findings.report import Report
 from buildlib.image.platform import platform_name
@@ -148,9 +148,7 @@ def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
     """
     try:
         return find_newer(tag, repository.tags()), ()
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         why = f" ({error.why.splitlines()[0]})" if error.why else ""
         return NOTHING_NEWER, (f"newer tags are not known: {error.what}{why}",)
 

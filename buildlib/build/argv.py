@@ -10,11 +10,7 @@ from buildlib.build.farm import parts_of
 from buildlib.build.join import join_lines
 from buildlib.build.options import of_image
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.shell import csv_field, shell_line
-
-
-def _repeated(option: str, values: Iterable[str]) -> list[str]:
-    return [word for value in values for word in (option, value)]
+from buildlib.shell import csv_field, repeated, shell_line
 
 
 def _pair(name: str, value: str | None) -> str:
@@ -52,7 +48,7 @@ def _given(plan: BuildPlan) -> tuple[list[str], list[str]]:
     """Return the build args, and what replaces base images."""
     pairs = (plan.build_args, plan.build_contexts)
     args, contexts = ([_pair(name, value) for name, value in found] for found in pairs)
-    return _repeated("--build-arg", args), _repeated("--build-context", contexts)
+    return repeated("--build-arg", args), repeated("--build-context", contexts)
 
 
 def _option_words(options: Iterable[tuple[str, str]]) -> list[str]:
@@ -72,7 +68,7 @@ def call_argv(plan: BuildPlan, method: str) -> tuple[str, ...]:
         *_platforms(plan),
         *args,
         *contexts,
-        *_repeated("--secret", plan.secrets),
+        *repeated("--secret", plan.secrets),
         *_option_words(of_image(plan.options)),
         *("--progress", "quiet" if plan.progress == "auto" else plan.progress),
         *("--call", method),
@@ -112,14 +108,14 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     options = [
         *_instructions(plan),
         *_platforms(plan),
-        *_repeated("--tag", plan.references),
+        *repeated("--tag", plan.references),
         *args,
-        *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
-        *_repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
+        *repeated("--label", (_pair(name, value) for name, value in plan.labels)),
+        *repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
         *contexts,
-        *_repeated("--secret", plan.secrets),
-        *_repeated("--cache-from", plan.cache_from),
-        *_repeated("--cache-to", plan.cache_to),
+        *repeated("--secret", plan.secrets),
+        *repeated("--cache-from", plan.cache_from),
+        *repeated("--cache-to", plan.cache_to),
         *(["--no-cache"] if plan.no_cache else []),
         *(["--pull"] if plan.pull else []),
         *_option_words(plan.options),
@@ -150,7 +146,11 @@ def build_line(plan: BuildPlan) -> str:
         below = (build_line(one) for _, one in plan.below)
         removed = shell_line(("rm", "-rf", "--", str(plan.layouts)))
         return " &&\n".join((*below, build_line(replace(plan, below=(), layouts=None)), removed))
-    built = _merged_line(plan) if plan.separate else _one_line(plan)
+    if plan.separate:
+        # One after the other, and what joins their results.
+        built = " &&\n".join([*map(_one_line, parts_of(plan)), *join_lines(plan)])
+    else:
+        built = _one_line(plan)
     if plan.checkout is None:
         return built
     written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
@@ -167,11 +167,6 @@ def _one_line(plan: BuildPlan) -> str:
     if plan.layout and plan.destination:
         built = f"{shell_line(('mkdir', '-p', '--', str(plan.destination)))} && {built}"
     return _with_handover(plan, plan.handover, built) if plan.handover else built
-
-
-def _merged_line(plan: BuildPlan) -> str:
-    """Return the builds of each platform, one after the other, and what joins their results."""
-    return " &&\n".join([*map(_one_line, parts_of(plan)), *join_lines(plan)])
 
 
 def check_line(plan: BuildPlan) -> str:
@@ -193,7 +188,10 @@ def _asked(plan: BuildPlan, argv: Sequence[str]) -> str:
 def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     """Return the line with what hands the Dockerfile over, and removes it again."""
     made = shell_line(("mkdir", "-p", "--", str(folder)))
-    files = [(plan.dockerfile, plan.file), *_policies(plan)]
+    files = [(plan.dockerfile, plan.file)]
+    if policy := plan.source_policy:
+        # buildx looks for it beside the copy.
+        files.append((policy, plan.file.with_name(policy.name)))
     copied = " && ".join(
         shell_line(
             ("cp", "--", str(source), str(target)),
@@ -205,9 +203,3 @@ def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     ignored = shell_line((f"{plan.file}.dockerignore",))
     removed = shell_line(("rm", "-rf", "--", str(folder)))
     return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
-
-
-def _policies(plan: BuildPlan) -> list[tuple[Path, Path]]:
-    """Return the policy beside the Dockerfile, and where buildx finds it beside its copy."""
-    policy = plan.source_policy
-    return [(policy, plan.file.with_name(policy.name))] if policy else []

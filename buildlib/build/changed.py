@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.build import preflight
+from buildlib.build.context import overlap
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.config.build_options import is_directory
 from buildlib.config.file import find_table, own_table, parse_toml
 from buildlib.config.images import own_values
-from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
 from buildlib.git.command import GitCommand
@@ -185,9 +184,11 @@ class Changed:
         own += [Path(source) for _, source in plan.build_contexts if is_directory(source)]
         for path in self._comparison.paths:
             file = top / path
+            inside = file.relative_to(context).as_posix() if file.is_relative_to(context) else ""
             if any(file.is_relative_to(one) for one in own) or (
-                file.is_relative_to(context)
-                and _is_read(file.relative_to(context).as_posix(), sources, ignore)
+                inside
+                and any(overlap(source, inside) for source in sources)
+                and not ignore.excludes(inside, directory=False)
             ):
                 yield path
 
@@ -205,20 +206,6 @@ def _valued(table: Table, name: str) -> Table | None:
 def _pattern(source: str) -> str:
     """Return what a source may be of the context; one with variables may be anything."""
     return "." if "$" in source else context_path(source)
-
-
-def _is_read(path: str, sources: Sequence[str], ignore: DockerIgnore) -> bool:
-    if not any(_overlap(source, path) for source in sources):
-        return False
-    return not ignore.excludes(path, directory=False)
-
-
-def _overlap(source: str, path: str) -> bool:
-    """Return whether a source is a path, or above it; or in it, which is then a submodule."""
-    if source == ".":
-        return True
-    wanted, given = source.split("/"), path.split("/")
-    return all(fnmatchcase(own, part) for own, part in zip(given, wanted, strict=False))
 
 
 def changed_images(

@@ -62,7 +62,7 @@ def kept_out(project: Project, sources: Iterable[str], ignore: IgnoreFile) -> tu
         sources: what the Dockerfile takes from the context.
         ignore: what is kept out already.
     """
-    names = [_normal(source) for source in sources]
+    names = [context_path(source) for source in sources]
     context, root = project.context, project.config.root.resolve()
     lines: list[str] = []
     for folder in written_folders(project):
@@ -70,7 +70,8 @@ def kept_out(project: Project, sources: Iterable[str], ignore: IgnoreFile) -> tu
         if not path.is_relative_to(context):
             continue
         below = path.relative_to(context).as_posix()
-        if not any(_takes(name, below) for name in names) or _is_meant(names, below):
+        taken = (name for name in names if name.count("/") <= below.count("/"))
+        if not any(overlap(name, below) for name in taken) or _is_meant(names, below):
             continue
         patterns = _own_files(project, folder) if _tracked(project, path) else ("",)
         lines += [_literal(below) + pattern for pattern in patterns]
@@ -80,23 +81,16 @@ def kept_out(project: Project, sources: Iterable[str], ignore: IgnoreFile) -> tu
     return tuple(line for line in lines if not known.excludes(line))
 
 
-def _normal(source: str) -> str:
-    name = context_path(source)
-    return "" if name == "." else name
-
-
-def _takes(source: str, path: str) -> bool:
-    """Return whether a source is the path, or something above it, by name or by pattern."""
-    expected, given = source.split("/") if source else [], path.split("/")
-    if len(expected) > len(given):
-        return False
-    return all(fnmatchcase(own, part) for own, part in zip(given, expected, strict=False))
+def overlap(source: str, path: str) -> bool:
+    """Return whether a source is a path, or above it; or in it, which is then a submodule."""
+    if source == ".":
+        return True
+    wanted, given = source.split("/"), path.split("/")
+    return all(fnmatchcase(own, part) for own, part in zip(given, wanted, strict=False))
 
 
 def _is_meant(sources: Sequence[str], path: str) -> bool:
-    return any(
-        source == path or source.startswith((f"{path}/", "$")) for source in sources if source
-    )
+    return any(source == path or source.startswith((f"{path}/", "$")) for source in sources)
 
 
 def _own_files(project: Project, folder: str) -> tuple[str, ...]:
@@ -152,11 +146,11 @@ def uncommitted(project: Project, plan: BuildPlan, ignore: DockerIgnore) -> tupl
 
 def _pathspecs(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
-        name = _normal(source)
+        name = context_path(source)
         if "$" in source:
             continue
-        if not name:
-            yield "."
+        if name == ".":
+            yield name
         else:
             yield f":(glob){name}" if _MAGIC.search(name) else f":(literal){name}"
 

@@ -23,7 +23,7 @@ from buildlib.errors import EngineError
 from buildlib.executor import Completed, Executor, pause
 from buildlib.image.documents import digest_of
 from buildlib.retry import LaterError, Retrier, is_transient
-from buildlib.shell import shell_line
+from buildlib.shell import repeated, shell_line
 from buildlib.terminal.console import Console
 from buildlib.terminal.text import redact
 
@@ -43,13 +43,10 @@ def index_command(plan: BuildPlan, digests: Sequence[str]) -> tuple[str, ...]:
         plan: of all platforms.
         digests: of the images, in the order of the index.
     """
-    tags = [word for reference in plan.references for word in ("--tag", reference)]
+    tags = repeated("--tag", plan.references)
     level = INDEX_LEVELS[0]
-    annotations = [
-        word
-        for name, value in annotations_of(plan, level).items()
-        for word in ("--annotation", f"{level}:{name}={value}")
-    ]
+    pairs = annotations_of(plan, level).items()
+    annotations = repeated("--annotation", (f"{level}:{name}={value}" for name, value in pairs))
     sources = [f"{repositories(plan)[0]}@{digest}" for digest in digests]
     head = ("docker", "buildx", "imagetools", "create", "--builder", plan.builder)
     return (*head, *tags, *annotations, *sources)

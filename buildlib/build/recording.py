@@ -218,9 +218,8 @@ class Recording:
             if when.isdecimal() and 0 <= time.time() - int(when) < _FRESH:
                 return driver, nodes, buildkit
         found = found or inspect_builder(self._executor, self._about.plan.builder)
-        versions = {one.buildkit for one in found.nodes} | {found.buildkit}
         nodes = ", ".join(one.name for one in found.nodes)
-        facts = found.driver, nodes, ", ".join(sorted(filter(None, versions)))
+        facts = found.driver, nodes, found.versions
         if all(facts):
             newest = [*known.items()][-_BUILDERS:]
             now = str(int(time.time()))

@@ -26,7 +26,7 @@ from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings,
 from buildlib.docker.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
-from buildlib.files import human_size
+from buildlib.files import counted, human_size
 from buildlib.findings.report import Report
 from buildlib.program import PROGRAM
 from buildlib.tempfiles import passing_folder
@@ -97,7 +97,11 @@ class BuilderStatus:
             for n in self.nodes
         ]
         whys = [f"  {n.name}: {n.problem}" for n in self.nodes if n.problem]
-        runs = [f"  {n.name}: {_builds(n.running)}" for n in self.nodes if n.running is not None]
+        runs = [
+            f"  {n.name}: {counted(n.running, 'build')} running"
+            for n in self.nodes
+            if n.running is not None
+        ]
         rules = [f"  {n.name}: gc: {rule}" for n in self.nodes for rule in n.gc]
         places = [
             f"  {n.name}: place of {what}, {seconds:.0f} s"
@@ -131,10 +135,6 @@ class BuilderStatus:
             for node in self.nodes
             if self.state == "silent" and node.problem
         ]
-
-
-def _builds(number: int) -> str:
-    return f"{number} build{'' if number == 1 else 's'} running"
 
 
 def _foreign(name: str) -> EngineError:

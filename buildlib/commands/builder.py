@@ -16,13 +16,7 @@ from buildlib.builders.usage import cache_argv, history_argv
 from buildlib.commands.session import Edge
 from buildlib.config.builders import ACTIONS, DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
-from buildlib.errors import (
-    BuildlibError,
-    CancelledError,
-    InputError,
-    did_you_mean,
-    raise_problems,
-)
+from buildlib.errors import FailureError, InputError, did_you_mean, raise_problems
 from buildlib.findings.report import show
 from buildlib.shell import shell_line
 from buildlib.terminal.text import to_json
@@ -110,9 +104,7 @@ def _with_places(run: Edge, builder: BuilderSettings, status: BuilderStatus) -> 
                 for node in builder.nodes
                 if node.max_builds
             }
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         run.console.warn(f"who has a place on the nodes of {builder.name} is unknown: {error.what}")
         return status
     return replace(status, nodes=tuple(replace(n, places=held.get(n.name)) for n in status.nodes))

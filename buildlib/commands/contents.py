@@ -13,7 +13,7 @@ from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.diff.check import DiffRequest, Subject, diff_images
 from buildlib.diff.report import DiffReport
-from buildlib.errors import BuildlibError, CancelledError
+from buildlib.errors import BuildlibError, FailureError
 from buildlib.image.archive import Archive
 from buildlib.image.platform import parse_platform
 from buildlib.image.sbom import FORMATS, packages_in, subject_of
@@ -48,9 +48,7 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
         if not record.archive:
             # The engine counts a layer in its own way.
             found = replace(found, layers=record.layers or _layers(run, config, store, record))
-    except CancelledError:
-        raise
-    except (BuildlibError, OSError) as error:
+    except (FailureError, OSError) as error:
         why = error.what if isinstance(error, BuildlibError) else str(error)
         run.console.note(f"the image was not measured: {why}")
         return record
@@ -85,9 +83,7 @@ def image_diff(run: Edge, config: Config, old: Record, new: Record) -> DiffRepor
             why = f"that of {new.id if first else old.id} is neither here nor in a registry"
             run.console.note(f"the images were not compared: {why}")
             return None
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         run.console.note(f"the images were not compared: {error.what}")
         return None
 
@@ -102,7 +98,7 @@ def _subject(run: Edge, config: Config, record: Record) -> Iterator[Subject | No
     if found is None:
         yield None
         return
-    with from_registry(run, *found, record.id) as subject:
+    with from_registry(run, found._replace(name=record.id)) as subject:
         yield subject
 
 

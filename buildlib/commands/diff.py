@@ -22,7 +22,6 @@ from buildlib.image.size import saved
 from buildlib.publish.last_release import Release, find_release, last_release
 from buildlib.records.store import open_store
 from buildlib.registry.open import asking, chosen_registries, open_registries
-from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import pulled
 
 
@@ -59,8 +58,7 @@ def diff(run: Edge, options: DiffOptions) -> None:
         own = release.name.rpartition(":")[2] if release else ""
         old = stack.enter_context(_old(run, config, options.old, own))
         if release:
-            opening = from_registry(run, release.repository, release.digest, release.name)
-            new = stack.enter_context(opening)
+            new = stack.enter_context(from_registry(run, release))
         else:
             new = stack.enter_context(_image(run, config, options.new or config.local_image))
         with run.console.running("comparing the images"):
@@ -81,7 +79,7 @@ def _published(run: Edge, config: Config) -> Release | None:
     if last is None or not last.registries:
         return None
     found = in_registry(run, config, last.digest)
-    return Release(f"{found[0].name}:{last.version}", last.digest, found[0]) if found else None
+    return found and found._replace(name=f"{found.repository.name}:{last.version}")
 
 
 @contextmanager
@@ -100,7 +98,7 @@ def _old(run: Edge, config: Config, text: str, own: str) -> Iterator[Subject]:
             hint="docker-publish makes one; or give --old",
         )
     run.console.note(f"comparing with {release.name}")
-    with from_registry(run, release.repository, release.digest, release.name) as found:
+    with from_registry(run, release) as found:
         yield found
 
 
@@ -111,13 +109,11 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
     is_local = layout or archive_file(text) is not None or text == config.local_image
     version = "" if is_local or is_digest(text) else config.naming.version_of(text)
     if version and config.registries:
-        release = _release(run, config, version)
-        with from_registry(run, release.repository, release.digest, release.name) as subject:
-            yield subject
-        return
-    found = None if is_local else in_registry(run, config, text)
+        found: Release | None = _release(run, config, version)
+    else:
+        found = None if is_local else in_registry(run, config, text)
     if found:
-        with from_registry(run, *found, text) as subject:
+        with from_registry(run, found) as subject:
             yield subject
         return
     opening = open_layout(Path(text)) if layout else saved(run.executor, text)
@@ -140,14 +136,15 @@ def _release(run: Edge, config: Config, version: str) -> Release:
 
 
 @contextmanager
-def from_registry(run: Edge, repository: Repository, digest: str, name: str) -> Iterator[Subject]:
+def from_registry(run: Edge, found: Release) -> Iterator[Subject]:
     """Pull an image of a registry, for as long as it is compared."""
-    with run.console.opening(f"pulling {name}", pulled(repository, digest)) as archive:
-        yield Subject(name=name, archive=archive)
+    image = pulled(found.repository, found.digest)
+    with run.console.opening(f"pulling {found.name}", image) as archive:
+        yield Subject(name=found.name, archive=archive)
 
 
-def in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] | None:
-    """Return where a registry has an image, and its digest; None: the engine may have it.
+def in_registry(run: Edge, config: Config, text: str) -> Release | None:
+    """Return an image that a registry has, under the name that was given; None: none has it.
 
     A digest alone is looked for in the configured registries. A name without a registry is one of
     the engine.
@@ -164,7 +161,7 @@ def in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] 
     with run.console.running(asking(opened)):
         for one in opened:
             if found := one.repository.manifest(wanted):
-                return one.repository, found.digest
+                return Release(text, found.digest, one.repository)
     return None
 
 

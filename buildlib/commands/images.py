@@ -19,6 +19,7 @@ from buildlib.errors import (
     NOT_BEGUN,
     BuildlibError,
     CancelledError,
+    FailureError,
     InputError,
     in_image,
     raise_problems,
@@ -198,9 +199,7 @@ class _Flow:
             console.answer(heading)
         try:
             found = outcome()
-        except CancelledError:
-            raise
-        except BuildlibError as error:
+        except FailureError as error:
             self.outcomes[name] = error
             if self._several and not self._as_json:
                 in_image(error, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from buildlib.commands.session import Edge
 from buildlib.commands.smoke import SmokeOptions, try_image
-from buildlib.errors import BuildlibError, CancelledError, raise_problems
+from buildlib.errors import FailureError, raise_problems
 from buildlib.findings.report import show
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive
@@ -56,8 +56,6 @@ def _dropped(run: Edge, project: Project, image: str, archive: Archive) -> tuple
     options = SmokeOptions(platforms=platforms, image=image, only=(DROPS_ROOT,))
     try:
         return try_image(run, options, policy=False).drops_root
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         run.console.warn(f"smoke could not see whether {image} drops root: {error}")
         return ()

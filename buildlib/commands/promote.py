@@ -10,8 +10,7 @@ from buildlib.config.config import Config
 from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import moves, pins
 from buildlib.errors import (
-    BuildlibError,
-    CancelledError,
+    FailureError,
     InputError,
     VerificationError,
     raise_problems,
@@ -152,11 +151,9 @@ def _warn_of_name(run: Edge, config: Config, one: Opened, digest: str, tag: str)
         said = versions_of(repository, document, naming) if document else ()
         rules = config.tag_rules(one.registry)
         check_tag_name(f"{repository.name}:{tag}", tag, said, rules, naming)
-    except CancelledError:
-        raise
     except VerificationError as error:
         run.console.warn(f"{error.what}; docker-verify of that tag exits with code 8")
-    except BuildlibError as error:
+    except FailureError as error:
         run.console.note(f"which version {digest} is can't be read: {error.what}")
 
 

@@ -30,7 +30,6 @@ from buildlib.errors import (
     EngineError,
     GateError,
     InputError,
-    ProblemsError,
     collected,
     raise_problems,
 )
@@ -63,7 +62,7 @@ from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, are_local, asking, chosen_registries, open_registries
 from buildlib.retry import Patience
-from buildlib.shell import shell_line
+from buildlib.shell import repeated, shell_line
 from buildlib.sign.signer import find_cosign
 from buildlib.terminal.text import to_json
 from buildlib.versioning.preconditions import Mode
@@ -374,13 +373,13 @@ def add_next_steps(error: BuildlibError, plan: PublishPlan, receipt: Receipt | N
         plan: of the publication.
         receipt: how far it came; None: it was refused before the build.
     """
-    problems = error.problems if isinstance(error, ProblemsError) else (error,)
+    problems = error.problems
     refused = receipt is None or any(record.state == FAILED for record in receipt.gates)
     if not (plan.mode is Mode.RELEASE and refused and isinstance(problems[-1], GateError)):
         return
     # A gate that the configuration leaves out needs no option.
     skipped = [skip for skip in plan.skipped if skip.reason != UNSIGNED]
-    skips = [word for skip in skipped for word in ("--skip-gate", skip.gate)]
+    skips = repeated("--skip-gate", (skip.gate for skip in skipped))
     reason = ["--reason", skipped[0].reason] if skipped else []
     follows = (
         f"nothing was published: commit what fixes it, then {PROGRAM} tag patch --push, and "

@@ -26,7 +26,6 @@ from buildlib.errors import (
     BuildlibError,
     GateError,
     InputError,
-    ProblemsError,
     ToolError,
     collected,
     exit_code_of,
@@ -332,7 +331,7 @@ def release_today(project: Project, git: GitFacts, tag: str, today: date) -> Tod
             *(tagged, dockerfile, Changes(), registries), mode=Mode.RELEASE, in_registry={}
         )
     except BuildlibError as error:
-        problems += error.problems if isinstance(error, ProblemsError) else [error]
+        problems += error.problems
     if POLICY in publishing.gates and not are_local(config.registries):
         with collected(problems):
             check_labels(tagged, today)

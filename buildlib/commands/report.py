@@ -96,11 +96,5 @@ def report(run: Edge, options: ReportOptions) -> None:
     )
     write_text(path, text)
     run.console.answer(str(path))
-    if options.opened:
-        _open(run, path)
-
-
-def _open(run: Edge, path: Path) -> None:
-    """Open a page in the user's browser, where there is one."""
-    if not webbrowser.open(path.resolve().as_uri()):
+    if options.opened and not webbrowser.open(path.resolve().as_uri()):
         run.console.note("there is no browser here to open it with")

@@ -18,7 +18,7 @@ from buildlib.publish.rollback import (
 from buildlib.publish.signing import make_verifier
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.open import asking, chosen_registries, open_registries
-from buildlib.shell import shell_line
+from buildlib.shell import repeated, shell_line
 from buildlib.sign.version_check import check_version, versions_of
 
 
@@ -74,7 +74,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         )
         for one in opened
     }
-    only = [word for name in names for word in ("--registry", name)]
+    only = repeated("--registry", names)
     resume = shell_line((PROGRAM, "docker-rollback", "--version", wanted, *only))
     with reported_tags(run.console, plans[0].digest, as_json=as_json, resume=resume) as tagged:
         for plan, done in roll_back(plans, replan, claims):

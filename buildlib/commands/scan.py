@@ -60,11 +60,10 @@ def _check(
 def _published(run: Edge, config: Config, settings: ScanSettings) -> ScanReport:
     """Scan what the registries have; what is the same in several of them is scanned once."""
     reports = []
-    for opened in _by_digest(run, config):
-        digest, first = opened[0]
-        named = ", ".join(_latest(config, one) for _, one in opened)
+    for digest, opened in _by_digest(run, config).items():
+        named = ", ".join(_latest(config, one) for one in opened)
         run.console.note(f"{named} is {digest}")
-        image = pulled(first.repository, digest)
+        image = pulled(opened[0].repository, digest)
         with run.console.opening(f"pulling {named}", image) as archive:
             reports.append(_check(run, config, settings, archive, named))
     return join_reports(reports)
@@ -75,13 +74,13 @@ def _latest(config: Config, opened: Opened) -> str:
     return f"{opened.registry.repository}:{latest_tag(config.tag_rules(opened.registry))}"
 
 
-def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
-    """Return the registries, grouped by the digest of their image.
+def _by_digest(run: Edge, config: Config) -> dict[str, list[Opened]]:
+    """Return the registries by the digest of their image.
 
     Raises:
         InputError: one of them has none (exit 2).
     """
-    found: dict[str, list[tuple[str, Opened]]] = {}
+    found: dict[str, list[Opened]] = {}
     problems = []
     for opened in open_registries(chosen_registries(config, ()), run.env, run.executor):
         named = _latest(config, opened)
@@ -89,6 +88,6 @@ def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
             digest = opened.repository.digest(named.rpartition(":")[2])
         if not digest:
             problems.append(InputError(f"there is no {named}", hint="a release publishes it"))
-        found.setdefault(digest, []).append((digest, opened))
+        found.setdefault(digest, []).append(opened)
     raise_problems(problems)
-    return list(found.values())
+    return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from buildlib.commands.publish import NO_OPTIONS, PublishPlanner
 from buildlib.commands.session import Edge
@@ -23,7 +21,7 @@ from buildlib.publish.receipt import GateRecord, find_sboms, new_receipt
 from buildlib.publish.signing import ReleaseSigner, tracked_key
 from buildlib.registry.open import Opened, are_local, open_registries
 from buildlib.registry.repository import Repository
-from buildlib.registry.response import read_object
+from buildlib.registry.response import object_or_nothing
 from buildlib.registry.transfer import manifests_of
 from buildlib.shell import shell_line
 from buildlib.sign.cosign import Cosign
@@ -131,9 +129,9 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
         manifest = repository.manifest(digest) if named else top
         if manifest is None:
             raise GateError(f"{repository.name} has no whole image: {digest} is missing")
-        parts = manifest.blobs() if "config" in _read(manifest.data) else ()
+        parts = manifest.blobs() if "config" in object_or_nothing(manifest.data) else ()
         part = parts[0] if parts else {}
-        config = _read(repository.blob(str(part["digest"]))) if part else {}
+        config = object_or_nothing(repository.blob(str(part["digest"]))) if part else {}
         runtime = config.get("config") or {}
         labels = runtime.get("Labels") or {} if isinstance(runtime, dict) else None
         if not (isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())):
@@ -148,13 +146,6 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
             config_size=int(part.get("size", 0)),
             layers=(),
         )
-
-
-def _read(data: bytes) -> Mapping[str, Any]:
-    """Return a JSON object; empty for anything else."""
-    with suppress(ValueError):
-        return read_object(data)
-    return {}
 
 
 def release_problems(

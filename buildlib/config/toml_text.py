@@ -26,14 +26,14 @@ def toml_value(value: object) -> str:
         case date() | time():
             return value.isoformat()
         case Mapping():
-            pairs = ", ".join(f"{toml_key(key)} = {toml_value(one)}" for key, one in value.items())
-            return f"{{ {pairs} }}" if pairs else "{}"
+            return f"{{ {', '.join(_pairs(value))} }}" if value else "{}"
         case Sequence():
             return f"[{', '.join(map(toml_value, value))}]"
     return str(value)
 
 
 def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's, but for one character that JSON leaves as it is.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -46,9 +46,7 @@ def toml_tables(
         about: comments below its own keys.
     """
     inner = {key: value for key, value in table.items() if _is_table(value)}
-    own = [
-        f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items() if key not in inner
-    ]
+    own = _pairs({key: value for key, value in table.items() if key not in inner})
     if own or about or not inner:
         yield from ("", f"[{toml_key(*path)}]", *own, *about)
     for key, value in inner.items():
@@ -56,12 +54,11 @@ def toml_tables(
             yield from toml_tables((*path, key), value)
         else:
             for one in cast("Sequence[Mapping[str, object]]", value):
-                yield from _one_of_many((*path, key), one)
+                yield from ("", f"[[{toml_key(*path, key)}]]", *_pairs(one))
 
 
-def _one_of_many(path: tuple[str, ...], table: Mapping[str, object]) -> Iterator[str]:
-    pairs = (f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items())
-    yield from ("", f"[[{toml_key(*path)}]]", *pairs)
+def _pairs(table: Mapping[str, object]) -> list[str]:
+    return [f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items()]
 
 
 def _is_table(value: object) -> bool:

@@ -20,6 +20,7 @@ from buildlib.config.expectations import Statuses
 from buildlib.config.tables import ContainerSettings, Run, Smoke
 from buildlib.errors import InputError
 from buildlib.findings.secrets import looks_secret
+from buildlib.shell import repeated
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
@@ -103,11 +104,11 @@ class ContainerExtras(NamedTuple):
     def options(self) -> tuple[str, ...]:
         """Return docker's options, without the ports, which depend on where they are published."""
         return (
-            *(word for path in self.env_files for word in ("--env-file", str(path))),
+            *repeated("--env-file", self.env_files),
             *env_options(self.env, self.hidden),
             *(word for mount in self.mounts for word in (mount.option, mount.value)),
             *(["--network", self.network] if self.network else []),
-            *(word for host in self.hosts for word in ("--add-host", host)),
+            *repeated("--add-host", self.hosts),
         )
 
 

@@ -20,7 +20,7 @@ from buildlib.findings.secrets import looks_secret
 from buildlib.image.labels import NAMESPACE
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import LATEST
-from buildlib.shell import csv_field
+from buildlib.shell import csv_field, repeated
 
 # Whose container it is, which run made it, and what it keeps its data in.
 OWNER: Final = f"{NAMESPACE}.run"
@@ -354,7 +354,7 @@ def _published(plan: RunPlan) -> list[str]:
         f"{host}:{'' if free else more.here or ''}:{more.inside}/{more.kind}"
         for more in plan.given.ports
     ]
-    return [word for place in places for word in ("--publish", place)]
+    return repeated("--publish", places)
 
 
 def run_label(plan: RunPlan) -> tuple[str, str]:
@@ -396,12 +396,12 @@ def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> t
         *(["--tty"] if terminal and not detach else []),
         *["--name", plan.name, "--pull", plan.pull_policy],
         *(["--platform", plan.platform] if plan.platform else []),
-        *[word for key, value in plan.labels for word in ("--label", f"{key}={value}")],
+        *repeated("--label", (f"{key}={value}" for key, value in plan.labels)),
         *_published(plan),
-        *[word for mount in plan.mounts for word in ("--mount", str(mount))],
+        *repeated("--mount", plan.mounts),
         *plan.given.options(),
-        *[word for group in plan.groups for word in ("--group-add", group)],
-        *[word for text in plan.env for word in ("--env", text)],
+        *repeated("--group-add", plan.groups),
+        *repeated("--env", plan.env),
         *plan.confined,
     ]
     return ("docker", "run", *options, plan.image, *plan.args)

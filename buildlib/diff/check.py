@@ -11,7 +11,7 @@ from buildlib.config.config import Config
 from buildlib.diff.compare import compare
 from buildlib.diff.describe import Description, describe
 from buildlib.diff.report import DiffReport, PlatformDiff, Side
-from buildlib.errors import BuildlibError, CancelledError, ToolError
+from buildlib.errors import FailureError, ToolError
 from buildlib.executor import Runner
 from buildlib.findings.vulnerability import Vulnerability
 from buildlib.image.archive import Archive, Image
@@ -72,11 +72,9 @@ class DiffRequest:
             return None
         try:
             return packages_of(archive, image, self.syft)
-        except CancelledError:
-            raise
         except ToolError as error:
             self.notes.append(f"packages: not compared: syft is missing; to get it: {error.hint}")
-        except BuildlibError as error:
+        except FailureError as error:
             self.notes.append(f"packages: not compared: {error.what}")
         # Without the packages of one image, those of the others are not asked for.
         self.syft = None

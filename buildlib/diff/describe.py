@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from buildlib.findings.secrets import HIDDEN, hide_assigned, looks_secret
+from buildlib.findings.secrets import hide_assigned, looks_secret
 from buildlib.findings.vulnerability import Vulnerability
 from buildlib.image.archive import Archive, File, Image
 from buildlib.image.labels import OCI
@@ -135,7 +135,7 @@ def describe(
             LayerFacts(
                 layer.diff_id,
                 layer.size,
-                hide_assigned(layer.created_by, HIDDEN, patterns),
+                hide_assigned(layer.created_by, patterns),
                 content,
             )
             for layer, content in zip(image.layers, contents, strict=True)

@@ -65,6 +65,12 @@ class Builder:
     nodes: tuple[Node, ...] = ()
     error: str = ""
 
+    @property
+    def versions(self) -> str:
+        """Return the versions of BuildKit that its nodes have; empty: buildx reports none."""
+        found = {node.buildkit for node in self.nodes} | {self.buildkit}
+        return ", ".join(sorted(filter(None, found)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFacts:
@@ -194,9 +200,7 @@ def inspect_builder(executor: Executor, name: str = "") -> Builder:
 
 def buildkit_versions(executor: Executor, name: str = "") -> str:
     """Return the versions of BuildKit that a builder's nodes have, as buildx reports them."""
-    builder = inspect_builder(executor, name)
-    versions = {node.buildkit for node in builder.nodes} | {builder.buildkit}
-    return ", ".join(sorted(filter(None, versions))) or "unknown"
+    return inspect_builder(executor, name).versions or "unknown"
 
 
 def _rows(text: str) -> dict[str, list[str]]:

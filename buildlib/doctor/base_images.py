@@ -39,7 +39,13 @@ def for_sources(project: Project, executor: Executor, *, network: bool) -> list[
         hint = "write one, or set dockerfile in the configuration"
         return [check("Dockerfile", "", fix=f"there is no {path}\n{hint}")]
     plan = _plan(project)
-    found = [asked("Dockerfile", lambda: _name(project, _planned(plan)))]
+
+    def name() -> str:
+        if isinstance(plan, BuildlibError):
+            raise plan
+        return os.path.relpath(plan.dockerfile, project.config.root.resolve())
+
+    found = [asked("Dockerfile", name)]
     if isinstance(plan, BuildlibError):
         return found
     bases = dict(_all_bases(project, plan))
@@ -84,16 +90,6 @@ def _plan(project: Project) -> BuildPlan | BuildlibError:
         return make_build_plan(project, BuildRequest(), project.dockerfile())
     except BuildlibError as error:
         return error
-
-
-def _name(project: Project, plan: BuildPlan) -> str:
-    return os.path.relpath(plan.dockerfile, project.config.root.resolve())
-
-
-def _planned(plan: BuildPlan | BuildlibError) -> BuildPlan:
-    if isinstance(plan, BuildlibError):
-        raise plan
-    return plan
 
 
 def _base(project: Project, executor: Executor, base: str, *, network: bool) -> Check:

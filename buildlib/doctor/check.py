@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.errors import BuildlibError, CancelledError, ProblemsError
+from buildlib.errors import FailureError
 from buildlib.program import PROGRAM
 
 OK: Final = "ok"
@@ -64,12 +64,9 @@ def asked(name: str, ask: Callable[[], str], *, minimum: str = "", needed: bool 
     """Return a check that is good where a question is answered, and bad where it raises."""
     try:
         return Check(name=name, state=OK, found=ask(), minimum=minimum)
-    except CancelledError:
-        raise
-    except BuildlibError as error:
-        problems = error.problems if isinstance(error, ProblemsError) else (error,)
-        whats = "; ".join(problem.what for problem in problems)
-        fixes = [text for one in problems for text in (one.why, one.hint) if text]
+    except FailureError as error:
+        whats = "; ".join(problem.what for problem in error.problems)
+        fixes = [text for one in error.problems for text in (one.why, one.hint) if text]
         return Check(
             name=name,
             state=MISSING if needed else NOTE,

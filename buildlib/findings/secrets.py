@@ -105,21 +105,22 @@ def hide_tokens(text: str, mark: Callable[[str], str]) -> str:
     return _TOKENS.sub(lambda found: mark(found[0]), text)
 
 
-def hide_assigned(text: str, mark: str, allowed: Iterable[str] = ()) -> str:
+def hide_assigned(text: str, allowed: Iterable[str] = ()) -> str:
     """Return an instruction of an image's history without secret values; all of it may be one.
 
     Args:
-        mark: what stands for a secret.
         allowed: patterns of names that are not those of secrets.
     """
     patterns = tuple(allowed)
 
     def hide(found: re.Match[str]) -> str:
-        return f"{found[1]}={mark}" if looks_secret(found[1], _bare(found), patterns) else found[0]
+        return (
+            f"{found[1]}={HIDDEN}" if looks_secret(found[1], _bare(found), patterns) else found[0]
+        )
 
     pattern = _SPACED if _UNQUOTED.match(text) else ASSIGNED
     text = pattern.sub(hide, text)
-    return mark if is_token(text) or has_credentials(text) else text
+    return HIDDEN if is_token(text) or has_credentials(text) else text
 
 
 def assigned_secrets(text: str, allowed: Iterable[str] = ()) -> list[str]:

@@ -186,12 +186,6 @@ def _head(git: GitCommand) -> tuple[GitResult, str, str]:
     return log, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
 
 
-def _no_commit(log: GitResult) -> NoGit:
-    if "does not have any commits yet" in log.err:
-        return NoGit(reason="the repository has no commit yet")
-    return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
-
-
 def _nearest(
     git: GitCommand, described: _Described, tags: TagRefs, moving: Container[str], naming: Naming
 ) -> tuple[str, int]:
@@ -334,8 +328,10 @@ def read_git_facts(
     parse_semver("")
     meanwhile()
     log, branch, remote = asked.get()
+    if "does not have any commits yet" in log.err:
+        return NoGit(reason="the repository has no commit yet")
     if log.code != 0:
-        return _no_commit(log)
+        return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
     revision, short, *committed = log.out.split()
     described, tags = _described(git, ahead.description.get().checked()), _tag_refs(ahead)
     return GitFacts(

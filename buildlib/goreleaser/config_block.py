@@ -16,7 +16,7 @@ from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
-from buildlib.image.labels import VERSION_LABEL
+from buildlib.image.labels import CREATED_LABEL, REVISION_LABEL, VERSION_LABEL
 from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.version_schemes import Scheme
@@ -26,29 +26,20 @@ BEGIN: Final = "# >>> written by `invoke goreleaser-config`, out of [tool.buildl
 END: Final = "# <<<"
 _OURS: Final = re.compile(rf"^{re.escape(BEGIN)}\n.*?^{re.escape(END)}\n", re.MULTILINE | re.DOTALL)
 _NEW_FILE: Final = "version: 2\n\n"
-_REVISION_LABEL: Final = "org.opencontainers.image.revision"
-_CREATED_LABEL: Final = "org.opencontainers.image.created"
-# What is another value for every commit is a template; GoReleaser's dates are in our form.
-_FACTS: Final = {
-    VERSION_LABEL: VERSION,
-    _REVISION_LABEL: "{{ .FullCommit }}",
-    _CREATED_LABEL: "{{ .CommitDate }}",
-}
-_ARGS: Final = {
-    "VERSION": VERSION,
-    "REVISION": "{{ .FullCommit }}",
-    "CREATED": "{{ .CommitDate }}",
-    "SOURCE_DATE_EPOCH": "{{ .CommitTimestamp }}",
-}
-
-_EPOCH: Final = "SOURCE_DATE_EPOCH"
-# What stands for `{version}` and the like in our own configuration.
+# What is another value for every commit is a template, by its name in our own configuration;
+# GoReleaser's dates are in our form.
 _FILLED: Final = {
     "version": VERSION,
     "revision": "{{ .FullCommit }}",
     "created": "{{ .CommitDate }}",
     "branch": "{{ .Branch }}",
 }
+_FACTS: Final = {
+    VERSION_LABEL: VERSION,
+    REVISION_LABEL: _FILLED["revision"],
+    CREATED_LABEL: _FILLED["created"],
+}
+_EPOCH: Final = {"SOURCE_DATE_EPOCH": "{{ .CommitTimestamp }}"}
 
 _Pairs = Iterable[tuple[str, str]]
 _Value = str | list[str] | dict[str, str]
@@ -108,8 +99,8 @@ def _entry(
     yield "labels", _told(plan.labels, config.labels, _FACTS)
     yield "annotations", _told(plan.annotations, config.labels, _FACTS)
     given = [(name, value) for name, value in plan.build_args if value is not None]
-    facts = {arg: _ARGS[name] for name, arg in config.injected().items() if arg}
-    yield "build_args", _told(given, config.build_args, {**facts, _EPOCH: _ARGS[_EPOCH]})
+    facts = {arg: _FILLED[name.lower()] for name, arg in config.injected().items() if arg}
+    yield "build_args", _told(given, config.build_args, {**facts, **_EPOCH})
     yield "flags", list(_flags(plan))
     # BuildKit's scanner is an image that would have to come from a registry.
     yield "sbom", "false"

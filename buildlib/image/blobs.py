@@ -86,6 +86,21 @@ class _FileSource:
         return self._file.seek(min(at + size, self._size)) - at
 
 
+def add_file(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
+    """Add a file to an archive, of the time 0 and of root."""
+    file = tarfile.TarInfo(name)
+    file.size, file.mode = len(data), mode
+    tar.addfile(file, io.BytesIO(data))
+
+
+def add_folders(tar: tarfile.TarFile) -> None:
+    """Add the directories of blobs to an archive."""
+    for name in ("blobs/", "blobs/sha256/"):
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
+
+
 class _Members(NamedTuple):
     """Where the files of an archive begin, how long they are, and what its links lead to."""
 
@@ -285,20 +300,13 @@ class BlobFile:
             check_room(path.parent, sum(size for _, size in dict.fromkeys(parts)))
             with tarfile.open(path, "w") as tar:
                 for name, data in (("oci-layout", layout), (INDEX, json.dumps(index).encode())):
-                    file = tarfile.TarInfo(name)
-                    file.size = len(data)
-                    tar.addfile(file, io.BytesIO(data))
-                for name in ("blobs/", "blobs/sha256/"):
-                    folder = tarfile.TarInfo(name)
-                    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-                    tar.addfile(folder)
+                    add_file(tar, name, data)
+                add_folders(tar)
                 for digest, size in dict.fromkeys(parts):
                     self.add_to(tar, digest, size)
                 there = dict(parts)
                 for digest, data in added.items():
                     if digest not in there:
-                        file = tarfile.TarInfo(self._blob(digest))
-                        file.size, file.mode = len(data), 0o644
-                        tar.addfile(file, io.BytesIO(data))
+                        add_file(tar, self._blob(digest), data)
         except OSError as error:
             raise InputError(f"can't write {path}", why=str(error)) from error

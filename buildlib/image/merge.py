@@ -8,7 +8,6 @@ BuildKit 0.13 and 0.34 write; OCI image-spec, image-index.md.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,9 @@ from typing import Any, Final
 
 from buildlib.errors import BuildlibError, InputError
 from buildlib.image.archive import INDEX_TYPES, Archive, open_archive
+from buildlib.image.blobs import add_file, add_folders
 from buildlib.image.documents import digest_of
+from buildlib.shell import repeated
 from buildlib.tempfiles import check_room
 
 _INDEX: Final = INDEX_TYPES[0]
@@ -130,23 +131,14 @@ def _write(
     check_room(path.parent, sum(one.size_of(name) for name, one in holders.items()))
     # As Go writes it: a header of PAX only where a number is too large for that of ustar.
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name in ("blobs/", "blobs/sha256/"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(folder)
+        add_folders(tar)
         for name in sorted({*holders, digest}):
             if name == digest:
-                _add(tar, f"blobs/{name.replace(':', '/')}", index, 0o444)
+                add_file(tar, f"blobs/{name.replace(':', '/')}", index, 0o444)
             else:
                 holders[name].add_to(tar, name, holders[name].size_of(name), 0o444)
-        _add(tar, "index.json", outermost, 0o644)
-        _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o444)
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
-    file = tarfile.TarInfo(name)
-    file.size, file.mode = len(data), mode
-    tar.addfile(file, io.BytesIO(data))
+        add_file(tar, "index.json", outermost)
+        add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o444)
 
 
 def merge_argv(
@@ -160,8 +152,7 @@ def merge_argv(
     words = [
         word
         for option, pairs in given
-        for name, value in pairs.items()
-        for word in (option, f"{name}={value}")
+        for word in repeated(option, (f"{name}={value}" for name, value in pairs.items()))
     ]
     return ("python3", "-m", __name__, *words, "--output", str(path), "--", *map(str, paths))
 

@@ -124,7 +124,9 @@ def account_of(user: str, passwd: str, group: str) -> Account | None:
     uid = int(known[2]) if known else requested or 0
     gid = int(known[3]) if known and _ID.fullmatch(known[3]) else 0
     if not chosen:
-        return Account(uid, gid, frozenset(_memberships(group, known[0]) if known else ()))
+        groups = _rows(group, 4)
+        more = (int(row[2]) for row in groups if known and known[0] in row[3].split(","))
+        return Account(uid, gid, frozenset(more))
     if _ID.fullmatch(chosen):
         return Account(uid, int(chosen))
     named = next((int(row[2]) for row in _rows(group, 3) if row[0] == chosen), None)
@@ -137,9 +139,3 @@ def _rows(text: str, fields: int) -> Iterator[Sequence[str]]:
         row = line.strip().split(":")
         if not line.startswith("#") and len(row) >= fields and _ID.fullmatch(row[2]):
             yield row
-
-
-def _memberships(group: str, name: str) -> Iterator[int]:
-    for row in _rows(group, 4):
-        if name in row[3].split(","):
-            yield int(row[2])

@@ -20,7 +20,7 @@ from buildlib.image.archive import Archive, Image
 from buildlib.image.platform import parse_platform
 from buildlib.image.unknown_packages import check_known
 from buildlib.program import ways_to_get
-from buildlib.shell import NOT_FOUND
+from buildlib.shell import NOT_FOUND, repeated
 from buildlib.tempfiles import passing_folder
 from buildlib.terminal.text import table
 
@@ -126,7 +126,7 @@ def _sbom(archive: Archive, image: Image, name: str, stem: Path, executor: Runne
     with passing_folder("sbom") as temporary:
         single = temporary / "image.tar"
         archive.write_image(image, single)
-        outputs = [word for form, path in files.items() for word in ("--output", f"{form}={path}")]
+        outputs = repeated("--output", (f"{form}={path}" for form, path in files.items()))
         # The name of the image: without it, the SBOM would be named after the temporary file.
         source = ("--source-name", name, "--source-version", image.digest)
         argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size, write_file
-from buildlib.findings.secrets import HIDDEN, hide_assigned
+from buildlib.findings.secrets import hide_assigned
 from buildlib.image.archive import Archive, Image, archive_file, open_archive
 from buildlib.image.reference import parse_reference
 from buildlib.program import PROGRAM
@@ -223,7 +223,7 @@ def measure(
                 stored=layer.size,
                 unpacked=unpacked,
                 files=count,
-                created_by=hide_assigned(layer.created_by, HIDDEN, patterns),
+                created_by=hide_assigned(layer.created_by, patterns),
             )
         )
     return ImageSize(

@@ -13,6 +13,7 @@ from buildlib.executor import Executor
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import HADOLINT
 from buildlib.program import PROGRAM, ways_to_get
+from buildlib.shell import repeated
 
 _CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
 # A file that hadolint could not read, and so did not check.
@@ -50,8 +51,14 @@ def _finding(rule: str, message: str, path: str) -> Finding:
 def hadolint_argv(dockerfile: Path, root: Path) -> tuple[str, ...]:
     """Return the command that has hadolint read a Dockerfile, by the configuration of a project."""
     config = [root / name for name in _CONFIGS if (root / name).is_file()][:1]
-    options = [word for path in config for word in ("--config", str(path))]
-    return ("hadolint", *options, "--no-fail", "--format", "json", str(dockerfile))
+    return (
+        "hadolint",
+        *repeated("--config", config),
+        "--no-fail",
+        "--format",
+        "json",
+        str(dockerfile),
+    )
 
 
 def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[Finding]:

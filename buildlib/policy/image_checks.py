@@ -15,6 +15,7 @@ from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import rule_of
 from buildlib.image.archive import Archive, Image
 from buildlib.image.elf import program_arch, runs_beside
+from buildlib.image.labels import CREATED_LABEL, REVISION_LABEL
 from buildlib.image.layer import LayerError
 from buildlib.image.root_filesystem import Rootfs, Stored
 from buildlib.image.runtime_config import health_command, main_command
@@ -176,10 +177,10 @@ def _labels(image: Image, wanted: Iterable[str], given: Collection[str]) -> Iter
             and not any(step.startswith("LABEL ") and f"{name}=" in step for step in steps)
         ):
             yield {"message": f"the label {name} is missing: it is the base's", "path": name}
-    revision = labels.get("org.opencontainers.image.revision", "")
+    revision = labels.get(REVISION_LABEL, "")
     if revision and not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", revision):
         yield {"message": f"the revision {revision!r} is not a commit", "path": "revision"}
-    created = labels.get("org.opencontainers.image.created", "")
+    created = labels.get(CREATED_LABEL, "")
     if created and not _is_time(created):
         yield {"message": f"created is {created!r}, and no time of RFC 3339", "path": "created"}
 

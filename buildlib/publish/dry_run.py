@@ -12,7 +12,7 @@ from buildlib.config.publish import DIFF, REPRODUCIBLE, SBOM, SIGN
 from buildlib.program import PROGRAM
 from buildlib.publish.plan import PublishPlan, Target, required_first
 from buildlib.publish.receipt import inside
-from buildlib.shell import shell_line
+from buildlib.shell import repeated, shell_line
 
 # The shell variable for the digest, which is not known before the build.
 DIGEST: Final = "$DIGEST"
@@ -29,7 +29,7 @@ class ScriptStep:
 
 def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> tuple[str, ...]:
     image = ("--image", archive)
-    platforms = [word for name in plan.platforms for word in ("--platform", name)]
+    platforms = repeated("--platform", plan.platforms)
     release = () if plan.rehearsal else ("--release",)
     return {
         "smoke": (

@@ -24,9 +24,8 @@ from buildlib.diff.rules import broken_rules
 from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import (
     BuildlibError,
-    CancelledError,
+    FailureError,
     GateError,
-    ProblemsError,
     ToolError,
     collected,
     raise_problems,
@@ -271,9 +270,7 @@ def _find_sources(subject: GateSubject) -> None:
 def _is_here(subject: GateSubject) -> bool:
     try:
         return subject.engine().kind is not EngineKind.REMOTE
-    except CancelledError:
-        raise
-    except BuildlibError:
+    except FailureError:
         # That there is no engine is reported by whoever starts something in it.
         return False
 
@@ -329,7 +326,7 @@ def missing_tools(gates: Iterable[str], subject: GateSubject) -> list[BuildlibEr
         try:
             answer.get()
         except BuildlibError as error:
-            problems += error.problems if isinstance(error, ProblemsError) else (error,)
+            problems += error.problems
     return problems
 
 
@@ -349,9 +346,7 @@ def _run_gate(gate: str, subject: GateSubject) -> GateOutcome:
         # Each opens the file for itself: an open one is read from one place at a time.
         with subject.console.running(f"gate {gate}"), open_archive(subject.archive) as archive:
             figures = _GATES[gate](subject, archive)
-    except CancelledError:
-        raise
-    except (BuildlibError, OSError) as caught:
+    except (FailureError, OSError) as caught:
         error = caught if isinstance(caught, BuildlibError) else system_problem(caught)
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))

@@ -15,7 +15,7 @@ from buildlib.build.build_image import build_image
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest
 from buildlib.config.build_options import LAYOUT, is_directory
-from buildlib.errors import BuildlibError, CancelledError
+from buildlib.errors import FailureError
 from buildlib.executor import Executor
 from buildlib.files import write_text
 from buildlib.git.facts import without_credentials
@@ -188,9 +188,7 @@ def write_provenance(
     """
     try:
         found = _build_again(project, executor, console)
-    except CancelledError:
-        raise
-    except BuildlibError as error:
+    except FailureError as error:
         console.warn(f"BuildKit gives no provenance: {error.what}")
         return []
     known = {d: s for d, s in found.items() if s.get("predicateType") in PROVENANCE}

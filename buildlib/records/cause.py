@@ -23,7 +23,6 @@ _NAMED: Final = re.compile(r"\$\{?(\w+)")
 _REMOTE: Final = re.compile(r"(?:^|\] ADD .*)(?:https?|git)://|^\[context .*\] load from client")
 # Of COPY, or of a mount.
 _FROM: Final = re.compile(r"[-,=]from=([^\s,]+)")
-_LONGEST: Final = 80
 _ANYWAY: Final = "; would have run anyway: "
 # How many files are named.
 _NAMES: Final = 3
@@ -66,9 +65,10 @@ class _Aligned(NamedTuple):
     removed: tuple[Definition, ...] = ()
 
 
-def _short(text: str) -> str:
+def short_text(text: str, longest: int = 80) -> str:
+    """Return a text on one line, and no longer than that."""
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def platform_variables(platform: str, native: str) -> dict[str, str]:
@@ -237,7 +237,7 @@ class Comparison:
     def _differences(self, aligned: _Aligned, step: Step) -> Iterator[Found]:
         now, before = aligned.now, aligned.before
         if before is None:
-            yield "instruction-added", f"instruction added: {_short(now.instruction.text)}", ()
+            yield "instruction-added", f"instruction added: {short_text(now.instruction.text)}", ()
             return
         if now.instruction != before.instruction:
             yield _edited(before.instruction, now.instruction)
@@ -247,7 +247,7 @@ class Comparison:
         yield from self._given(now)
         yield from self._bases(step)
         for one in aligned.removed:
-            text = f"instruction removed: {_short(one.instruction.text)}"
+            text = f"instruction removed: {short_text(one.instruction.text)}"
             yield "instruction-removed", text, ()
 
     def _expanded(self, now: Definition, before: Definition) -> Found:
@@ -259,7 +259,7 @@ class Comparison:
         for name in _NAMED.findall(now.instruction.text):
             if old.get(name) != new.get(name):
                 return _changed("argument", name, old.get(name), new.get(name))
-        return "instruction-edited", f"its words became: {_short(now.expanded)}", ()
+        return "instruction-edited", f"its words became: {short_text(now.expanded)}", ()
 
     def _given(self, now: Definition) -> Iterator[Found]:
         """Yield an image that stands for a name, and is another one now."""
@@ -313,7 +313,7 @@ class Comparison:
         for one in step.inputs:
             vertex = self._steps.get(one)
             if vertex and _REMOTE.search(vertex.name):
-                return "remote", f"the content of {_short(vertex.name)} is not on record", ()
+                return "remote", f"the content of {short_text(vertex.name)} is not on record", ()
         if found := self._elsewhere(step):
             return found
         earlier, result = self._counterpart(step), self._before.result
@@ -395,10 +395,10 @@ def _edited(before: InstructionText, now: InstructionText) -> Found:
         name = mount_value(mount, "id") or mount_value(mount, "target")
         if secret:
             return "secret-added", f"secret added: {name}", ()
-        return "mount-added", f"mount added: {_short(mount)}", ()
+        return "mount-added", f"mount added: {short_text(mount)}", ()
     if before.text == now.text:
-        return "instruction-edited", f"here-document edited: {_short(now.text)}", ()
-    text = f"instruction edited: {_short(before.text)} → {_short(now.text)}"
+        return "instruction-edited", f"here-document edited: {short_text(now.text)}", ()
+    text = f"instruction edited: {short_text(before.text)} → {short_text(now.text)}"
     return "instruction-edited", text, ()
 
 
@@ -414,7 +414,7 @@ def _changed(what: str, name: str, old: str | None, new: str | None) -> Found:
 
 
 def _value(text: str | None) -> str:
-    return _short(text or "") or "empty"
+    return short_text(text or "") or "empty"
 
 
 def _states(now: Definition, before: Definition) -> Iterator[Found]:

@@ -318,7 +318,7 @@ def _record(data: dict[str, Any]) -> Record:
             InstructionText(_text(one["text"]), _text(one["body"])) for one in data["instructions"]
         ),
         files={path: _file(path, *about) for path, about in data["files"].items()},
-        steps=tuple(_step(one) for one in data["steps"]),
+        steps=tuple(Step(**_values(Step, one)) for one in data["steps"]),
         layers=tuple(
             Layer(_text(one["platform"]), _number(one["size"]), _text(one["made_by"]))
             for one in data.get("layers", ())
@@ -350,10 +350,6 @@ def _file(path: str, mode: Any, size: Any, digest: Any) -> File:  # noqa: ANN401
     if (type(mode), type(size), type(digest)) != (str, int, str):
         raise TypeError(f"the file {path} has another type")
     return File(mode=mode, size=size, digest=digest)
-
-
-def _step(data: dict[str, Any]) -> Step:
-    return Step(**_values(Step, data))
 
 
 def _values(kind: type[Record | Step], data: Mapping[str, Any]) -> dict[str, Any]:

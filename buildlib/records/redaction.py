@@ -62,7 +62,7 @@ class Redaction:
 
     def command(self, text: str) -> str:
         """Return the command that made a layer, without the values of secret build args too."""
-        return self.text(hide_assigned(text, HIDDEN, self._allowed))
+        return self.text(hide_assigned(text, self._allowed))
 
     def value(self, name: str, value: str) -> str:
         """Return the value of a variable, or what stands for it where it looks like a secret."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from buildlib.errors import InputError, nearest
 from buildlib.files import counted
-from buildlib.records.cause import Cause, explain
+from buildlib.records.cause import Cause, explain, short_text
 from buildlib.records.record import Record, Step
 from buildlib.terminal.text import table
 
@@ -20,7 +21,7 @@ _READS: Final = (
     (re.compile(r"\bpip install (?:-\S+ )*(?:-r|--requirement)[ =](\S+)"), ()),
 )
 # What is shown of an instruction, in characters.
-_LONGEST: Final = 60
+_cut: Final = partial(short_text, longest=60)
 # Saving less is not worth a line, in seconds.
 _LEAST: Final = 0.5
 
@@ -99,11 +100,6 @@ def _seconds(step: Step) -> str:
     return "   cached" if step.cached else f"{step.seconds or 0:7.1f} s"
 
 
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
 def _text(cause: Cause, step: Step) -> str:
     return cause.text if cause.digest == step.digest else f"after {cause.step}: {cause.text}"
 
@@ -131,7 +127,10 @@ def choose_steps(record: Record, name: str) -> tuple[Step, ...]:
         raise InputError(
             f"no step is called {name!r}",
             why="\n  ".join(
-                ("the steps are:", *(f"{one.label} {_cut(one.parts.instruction)}" for one in known))
+                (
+                    "the steps are:",
+                    *(f"{one.label} {_cut(one.parts.instruction)}" for one in known),
+                )
             ),
             hint=f"did you mean {close}?" if close else "",
         )
@@ -144,17 +143,16 @@ def advice(record: Record, causes: Mapping[str, Cause]) -> list[str]:
     for digest, cause in causes.items():
         if cause.digest != digest or not cause.kind.startswith("file-"):
             continue
-        after = [one for one in record.steps if _follows(causes, one, cause)]
+        after = [
+            one
+            for one in record.steps
+            if (own := causes.get(one.digest)) and own.digest == cause.digest
+        ]
         seconds = sum(one.seconds or 0 for one in after)
         if seconds < _LEAST:
             continue
         found += _ignored(record, cause, seconds) or _earlier(record, cause, after)
     return found
-
-
-def _follows(causes: Mapping[str, Cause], step: Step, cause: Cause) -> bool:
-    own = causes.get(step.digest)
-    return own is not None and own.digest == cause.digest
 
 
 def _ignored(record: Record, cause: Cause, seconds: float) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from buildlib.errors import EngineError, TimedOutError, ToolError
 from buildlib.executor import PlumbumExecutor, Runner
+from buildlib.shell import repeated
 
 # The one program under the name of its authors, and under that of Debian.
 NAMES: Final = ("registry", "docker-registry")
@@ -113,7 +114,7 @@ def local_registry(
     }
     # All JSON is YAML.
     config.write_text(json.dumps(settings), encoding="utf-8")
-    unset = [word for name in env if name.startswith(_OVERRIDES) for word in ("-u", name)]
+    unset = repeated("-u", (name for name in env if name.startswith(_OVERRIDES)))
     argv = ("env", *unset, _NO_TRACES, program.path, "serve", str(config))
     with executor.serve(argv, log) as runs:
         _wait(lambda: _answers(port, mark), runs, log)

@@ -7,6 +7,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -15,13 +16,7 @@ from urllib.parse import urlencode
 from urllib3.exceptions import LocationValueError
 from urllib3.util import Url
 
-from buildlib.errors import (
-    BuildlibError,
-    CancelledError,
-    EngineError,
-    GateError,
-    InputError,
-)
+from buildlib.errors import EngineError, FailureError, GateError, InputError
 from buildlib.registry.address import add_query, follow
 from buildlib.registry.limits import Limits
 from buildlib.registry.request import Content
@@ -329,17 +324,13 @@ class Repository:
         """
         address = self.transport.persist(self._begin_upload)
         # Registries drop an upload after a while, and not every account may cancel one.
-        try:
+        with suppress(FailureError):
             self.transport.ask(
                 *("DELETE", address.url),
                 scope=self._push,
                 expect=frozenset(),
                 seconds=_COURTESY,
             )
-        except CancelledError:
-            raise
-        except BuildlibError:
-            pass
 
     def put_bytes(self, digest: str, data: bytes) -> None:
         """Send a blob that is in memory; errors are those of `put_blob`."""
@@ -369,18 +360,15 @@ class Repository:
 
         Many registries do not delete, or not with credentials to push: that is not an error.
         """
-        try:
+        with suppress(FailureError):
             self.transport.ask(
                 "DELETE",
                 self._at("manifests", digest),
                 scope=f"repository:{self._path}:pull,push,delete",
                 expect=_DELETED,
             )
-        except CancelledError:
-            raise
-        except BuildlibError:
-            return False
-        return True
+            return True
+        return False
 
     def check(self, reference: str, document: Document) -> None:
         """Read a manifest back.

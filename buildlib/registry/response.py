@@ -76,12 +76,9 @@ class Response:
     @property
     def token(self) -> str:
         """Return the token of a token service, empty if it has none that fits into a header."""
-        with suppress(ValueError):
-            found = read_object(self.body)
-            token = found.get("token") or found.get("access_token")
-            if isinstance(token, str) and _VISIBLE.fullmatch(token):
-                return token
-        return ""
+        found = object_or_nothing(self.body)
+        token = found.get("token") or found.get("access_token")
+        return token if isinstance(token, str) and _VISIBLE.fullmatch(token) else ""
 
     @property
     def challenges(self) -> tuple[Challenge, ...]:
@@ -122,6 +119,13 @@ def read_object(data: bytes) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     raise ValueError(type(found).__name__)
+
+
+def object_or_nothing(data: bytes) -> Mapping[str, Any]:
+    """Return a JSON object; empty for anything else."""
+    with suppress(ValueError):
+        return read_object(data)
+    return {}
 
 
 def clean(text: str, secrets: Iterable[str]) -> str:

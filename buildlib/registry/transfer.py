@@ -6,7 +6,6 @@ and a repeated one only sends what is missing.
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Final
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.files import human_size
 from buildlib.image.archive import Archive, open_archive
+from buildlib.image.blobs import add_file
 from buildlib.image.platform import platform_name
 from buildlib.registry.limits import MIB
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_safe_digest, own_type
@@ -217,16 +217,10 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
         with tarfile.open(path, "w") as tar:
             entry = {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data)}
             index = {"schemaVersion": 2, "manifests": [entry]}
-            _add(tar, "index.json", json.dumps(index).encode())
+            add_file(tar, "index.json", json.dumps(index).encode())
             _Pull(repository, tar, folder / "blob").add_all(top)
         with open_archive(path) as archive:
             yield archive
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    tar.addfile(entry, io.BytesIO(data))
 
 
 class _Pull:
@@ -259,7 +253,7 @@ class _Pull:
 
     def _document(self, document: Document) -> None:
         if self._is_new(document.digest):
-            _add(self._tar, _path(document.digest), document.data)
+            add_file(self._tar, _path(document.digest), document.data)
 
     def _blob(self, digest: str, size: object) -> None:
         if not isinstance(size, int):

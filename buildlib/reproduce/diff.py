@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
 
-from buildlib.findings.secrets import HIDDEN, hide_assigned
+from buildlib.findings.secrets import hide_assigned
 from buildlib.image.archive import Archive, File, Image, Layer
 from buildlib.terminal.streams import printable
 from buildlib.versioning.version import time_text
@@ -73,7 +73,7 @@ def compare(first: Archive, second: Archive, allowed: Iterable[str] = ()) -> tup
         else:
             what = ONLY_FIRST if one else ONLY_SECOND
             found.append(Difference(platform=platform, part="index", item="", what=what))
-    shown = (replace(one, made_by=hide_assigned(one.made_by, HIDDEN, patterns)) for one in found)
+    shown = (replace(one, made_by=hide_assigned(one.made_by, patterns)) for one in found)
     return tuple(shown) or (_unexplained("", "index", first.top(), second.top()),)
 
 

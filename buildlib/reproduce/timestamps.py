@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from buildlib.findings.secrets import HIDDEN, hide_assigned
+from buildlib.findings.secrets import hide_assigned
 from buildlib.image.archive import Archive, Image
 from buildlib.terminal.streams import printable
 from buildlib.versioning.version import time_text
@@ -50,7 +50,7 @@ def late(archive: Archive, epoch: int, allowed: Iterable[str] = ()) -> tuple[Lat
     """
     patterns = tuple(allowed)
     return tuple(
-        replace(found, made_by=hide_assigned(found.made_by, HIDDEN, patterns))
+        replace(found, made_by=hide_assigned(found.made_by, patterns))
         for image in archive.images()
         for found in (*_config(image, epoch), *_layers(archive, image, epoch))
     )

@@ -25,6 +25,7 @@ from buildlib.scan.scanner import (
     read_json,
     sense_of,
 )
+from buildlib.shell import repeated
 
 _NAME: Final = "grype"
 # It looks for a newer version of itself at every start, which is switched off. Its
@@ -48,8 +49,7 @@ def scan_argv(archive: Path, vex: Sequence[Path]) -> tuple[str, ...]:
         vex: files that say which findings do not apply.
     """
     outputs = (f"json={_report(archive)}", f"cyclonedx-json={_sbom(archive)}")
-    words = [word for output in outputs for word in ("--output", output)]
-    words += [word for path in vex for word in ("--vex", str(path))]
+    words = (*repeated("--output", outputs), *repeated("--vex", vex))
     return (*_PROGRAM, f"oci-archive:{archive}", *words)
 
 

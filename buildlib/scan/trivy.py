@@ -27,6 +27,7 @@ from buildlib.scan.scanner import (
     read_json,
     sense_of,
 )
+from buildlib.shell import repeated
 
 _NAME: Final = "trivy"
 # Its telemetry and its look for a newer version of itself are switched off.
@@ -56,7 +57,7 @@ def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...
         # The caller decides which of them fail.
         *("--severity", _SEVERITIES, "--ignore-unfixed=false", "--exit-code", "0"),
         *("--list-all-pkgs", "--show-suppressed"),
-        *(word for path in vex for word in ("--vex", str(path))),
+        *repeated("--vex", vex),
         *("--format", "json", "--output", str(output)),
     )
 

@@ -23,7 +23,7 @@ from buildlib.errors import (
 )
 from buildlib.program import ways_to_get
 from buildlib.retry import LaterError, is_transient
-from buildlib.shell import NOT_FOUND
+from buildlib.shell import NOT_FOUND, repeated
 
 _GO: Final = "go install github.com/sigstore/cosign/v2/cmd/cosign@latest"
 HOW_TO_INSTALL: Final = f"install version 2 or 3: {ways_to_get('sigstore/cosign', _GO)}"
@@ -135,8 +135,12 @@ def surrounded(
 
     The values are visible in the command line, so they may not be secret.
     """
-    unset = [word for name in without for word in ("-u", name)]
-    return ("env", *unset, *(f"{name}={value}" for name, value in having.items()), *argv)
+    return (
+        "env",
+        *repeated("-u", without),
+        *(f"{name}={value}" for name, value in having.items()),
+        *argv,
+    )
 
 
 def reason(stderr: str) -> str:

@@ -15,7 +15,7 @@ from buildlib.errors import VerificationError
 from buildlib.image.labels import OWNER, VERSION_LABEL, value_of
 from buildlib.image.reference import legal_part
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.response import read_object
+from buildlib.registry.response import object_or_nothing
 from buildlib.registry.transfer import manifests_of
 from buildlib.version_schemes import Naming, Parsed
 from buildlib.versioning.tag_plan import tag_of
@@ -30,14 +30,14 @@ def versions_of(repository: Repository, document: Document, naming: Naming) -> t
     Args:
         document: its index or manifest.
     """
-    said = _text(_read(document.data).get("annotations"))
+    said = _text(object_or_nothing(document.data).get("annotations"))
     if said:
         return (said,)
     found = [
-        _read(manifest.data)
+        object_or_nothing(manifest.data)
         for digest in manifests_of(document)
         if (manifest := repository.manifest(digest))
-    ] or [_read(document.data)]
+    ] or [object_or_nothing(document.data)]
     labels = [label for manifest in found for label in _labels(repository, manifest)]
     return tuple(
         dict.fromkeys(
@@ -53,7 +53,7 @@ def _labels(repository: Repository, manifest: Mapping[str, Any]) -> Iterator[Map
     config = manifest.get("config")
     digest = config.get("digest") if isinstance(config, dict) else None
     if isinstance(digest, str):
-        runtime = _read(repository.blob(digest)).get("config")
+        runtime = object_or_nothing(repository.blob(digest)).get("config")
         labels = runtime.get("Labels") if isinstance(runtime, dict) else None
         yield labels if isinstance(labels, dict) else {}
 
@@ -61,13 +61,6 @@ def _labels(repository: Repository, manifest: Mapping[str, Any]) -> Iterator[Map
 def _text(found: object) -> str:
     value = found.get(VERSION_LABEL) if isinstance(found, dict) else None
     return value if isinstance(value, str) else ""
-
-
-def _read(data: bytes) -> Mapping[str, Any]:
-    """Return a JSON object; empty for anything else."""
-    with suppress(ValueError):
-        return read_object(data)
-    return {}
 
 
 def check_version(

@@ -36,6 +36,7 @@ from buildlib.image.runtime_config import (
     program_candidates,
     stop_signal,
 )
+from buildlib.shell import repeated
 from buildlib.smoke.processes import (
     PROC_SCRIPT,
     TOP_COLUMNS,
@@ -295,7 +296,7 @@ def server_options(
     return (
         *("--platform", str(platform), *confined),
         *given.options(),
-        *(word for mount in mounts for word in ("--mount", str(mount))),
+        *repeated("--mount", mounts),
         *more,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,20 +27,19 @@ class Values:
 
     def of(self, task: str, option: str) -> tuple[str, ...]:
         """Return the values of an option of a task; empty: it can be anything, such as a file."""
-        find = FINDERS.get(f"{task} {option}") or FINDERS.get(option)
-        return tuple(dict.fromkeys(map(str, find(self)))) if find else ()
+        known = FINDERS.get(f"{task} {option}", FINDERS.get(option, ()))
+        if isinstance(known, str):
+            module, _, name = known.partition(":")
+            found: Iterable[str] = getattr(import_module(f"buildlib.{module}"), name)
+        else:
+            found = known(self) if callable(known) else known
+        return tuple(dict.fromkeys(map(str, found)))
 
     @cached_property
     def _configs(self) -> tuple[Config, ...]:
         from buildlib.config.load import load_images
 
         return load_images(self._start, self._env)
-
-    def actions(self) -> Iterable[str]:
-        """Return what docker-builder can do."""
-        from buildlib.config.builders import ACTIONS
-
-        return ACTIONS
 
     def builders(self) -> Iterable[str]:
         """Return the names of the configured builders, and of those that buildx knows."""
@@ -52,12 +52,6 @@ class Values:
     def configured_builders(self) -> Iterable[str]:
         """Return the names of the configured builders."""
         return [builder.name for config in self._configs for builder in config.builders]
-
-    def doctor_groups(self) -> Iterable[str]:
-        """Return the kinds of work that doctor can be asked about."""
-        from buildlib.doctor.report import GROUPS
-
-        return GROUPS
 
     def gates(self) -> Iterable[str]:
         """Return the gates of a release."""
@@ -79,18 +73,6 @@ class Values:
         """Return the names of several images."""
         return [config.name for config in self._configs if config.name]
 
-    def increments(self) -> Iterable[str]:
-        """Return which numbers of a version can go up."""
-        from buildlib.versioning.next_tag import Increment
-
-        return Increment
-
-    def outputs(self) -> Iterable[str]:
-        """Return the outputs that have a name of their own."""
-        from buildlib.build.plan import Output
-
-        return Output
-
     def platforms(self) -> Iterable[str]:
         """Return the configured platforms, or the usual ones."""
         from buildlib.image.platform import KNOWN
@@ -108,12 +90,6 @@ class Values:
         from buildlib.config.tables import PROGRESS
 
         return [str(one) for one in written(PROGRESS)["enum"]]
-
-    def pull_policies(self) -> Iterable[str]:
-        """Return when docker-run can pull."""
-        from buildlib.containers.plan import POLICIES
-
-        return POLICIES
 
     def references(self) -> Iterable[str]:
         """Return what the registries may have."""
@@ -133,18 +109,6 @@ class Values:
     def registries(self) -> Iterable[str]:
         """Return the names of the configured registries."""
         return [registry.name for config in self._configs for registry in config.registries]
-
-    def severities(self) -> Iterable[str]:
-        """Return the severities that can be a threshold."""
-        from buildlib.findings.vulnerability import THRESHOLDS
-
-        return THRESHOLDS
-
-    def shells(self) -> Iterable[str]:
-        """Return the shells that have a script."""
-        from buildlib.commands.completion import SCRIPTS
-
-        return SCRIPTS
 
     def stages(self) -> Iterable[str]:
         """Return the names of the Dockerfile's stages."""
@@ -171,12 +135,6 @@ class Values:
         """Return the image tags that a release may have."""
         return ("latest", *self.versions())
 
-    def templates(self) -> Iterable[str]:
-        """Return the languages that init has a Dockerfile for."""
-        from buildlib.adopt.template import LANGUAGES
-
-        return LANGUAGES
-
     def versions(self) -> Iterable[str]:
         """Return the versions that git tags name, the newest first."""
         return [version for config in self._configs for version in _versions(config)]
@@ -193,40 +151,42 @@ def _versions(config: Config) -> Iterable[str]:
         yield naming.version_of(tag)
 
 
-# By option, or by task and option where another task has an option of that name for something else.
-FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
+_INCREMENTS: Final = "versioning.next_tag:Increment"
+# By option, or by task and option where another task has an option of that name for something else:
+# the values, what finds them, or the module that has them, with their name there.
+FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]] | tuple[str, ...] | str]] = {
     "builder": Values.builders,
-    "call": lambda _: ("check", "outline", "targets"),
-    "completion shell": Values.shells,
-    "docker-builder action": Values.actions,
+    "call": ("check", "outline", "targets"),
+    "completion shell": "commands.completion:SCRIPTS",
+    "docker-builder action": "config.builders:ACTIONS",
     "docker-builder name": Values.configured_builders,
     "docker-diff new": Values.images,
     "docker-diff old": Values.images,
     "docker-promote tag": Values.tags,
-    "docker-rehearse tag": Values.increments,
+    "docker-rehearse tag": _INCREMENTS,
     "docker-report compare": Values.records,
     "docker-report id": Values.records,
     # A file; of a build it is something else.
-    "docker-report output": lambda _: (),
+    "docker-report output": (),
     "docker-rollback version": Values.versions,
     "docker-run platform": Values.platforms,
-    "docker-shell command": lambda _: ("sh", "bash", "ash"),
+    "docker-shell command": ("sh", "bash", "ash"),
     "docker-verify reference": Values.references,
     "docker-why step": Values.steps,
-    "doctor for": Values.doctor_groups,
+    "doctor for": "doctor.report:GROUPS",
     "image": Values.images,
-    "init template": Values.templates,
-    "network": lambda _: ("default", "none", "host"),
-    "next": Values.increments,
+    "init template": "adopt.template:LANGUAGES",
+    "network": ("default", "none", "host"),
+    "next": _INCREMENTS,
     "no-cache-filter": Values.stages,
     "only": Values.image_names,
-    "output": Values.outputs,
+    "output": "build.plan:Output",
     "platform": Values.platforms_and_all,
     "progress": Values.progress,
-    "pull-policy": Values.pull_policies,
+    "pull-policy": "containers.plan:POLICIES",
     "registry": Values.registries,
-    "severity": Values.severities,
+    "severity": "findings.vulnerability:THRESHOLDS",
     "skip-gate": Values.gates,
-    "tag name": Values.increments,
+    "tag name": _INCREMENTS,
     "target": Values.stages,
 }

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
-from buildlib.errors import BuildlibError, ProblemsError
+from buildlib.errors import BuildlibError
 from buildlib.shell import shell_line
 from buildlib.terminal.activity import (
     Activity,
@@ -224,9 +224,8 @@ class Console:
 
     def describe(self, error: BuildlibError) -> str:
         """Return the text of an error, for whoever prints it last."""
-        problems = error.problems if isinstance(error, ProblemsError) else (error,)
         mark = self.style("error: ", "red")
-        return self._shown("\n".join(mark + redact(clean(str(problem))) for problem in problems))
+        return self._shown("\n".join(mark + redact(clean(str(one))) for one in error.problems))
 
     def failure(self, error: BuildlibError) -> None:
         """Answer with an error, for a program; what was answered before says it already."""

@@ -117,17 +117,17 @@ def _publication(
 ) -> list[str]:
     results = ((str(one.get("gate", "")), str(one.get("state", ""))) for one in gates)
     targets = (
-        (str(one.get("repository") or ""), ", ".join(one.get("tags") or ()), _state(one))
+        (
+            str(one.get("repository") or ""),
+            ", ".join(one.get("tags") or ()),
+            str(one.get("error") or one.get("digest") or ""),
+        )
         for one in registries
     )
     return [
         *_table(("Gate", "Result"), results),
         *_table(("Repository", "Tags", "Digest"), targets),
     ]
-
-
-def _state(target: Mapping[str, Any]) -> str:
-    return str(target.get("error") or target.get("digest") or "")
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

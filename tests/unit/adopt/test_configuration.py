@@ -23,8 +23,9 @@ from buildlib.adopt.configuration import (
 from buildlib.adopt.dockerfile_facts import read_facts
 from buildlib.adopt.places import Repository
 from buildlib.adopt.settings import Setting, found_settings, nested
-from buildlib.adopt.toml_text import description, toml_text, toml_value
+from buildlib.adopt.toml_text import description, toml_text
 from buildlib.config.load import check_table, load_config
+from buildlib.config.toml_text import toml_value
 
 PACKAGE = Package("https://docs.example", "https://docs.example/schema.json")
 IMAGE = ("thing", "directory")

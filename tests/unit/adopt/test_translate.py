@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildlib.adopt.evidence import DockerLine
@@ -323,6 +323,7 @@ WORDS = st.sampled_from(
 )
 
 
+@example([["build", ""]])
 @given(st.lists(st.lists(st.one_of(WORDS, st.text(max_size=8)), max_size=8), max_size=4))
 def test_any_line_becomes_a_row_with_all_its_parts(lines: list[list[str]]) -> None:
     found = [

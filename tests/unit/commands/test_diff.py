@@ -49,8 +49,8 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     releases = ["1.0.0", "1.1.0"]
 
     @contextmanager
-    def pulled(_: Edge, __: Repository, ___: str, name: str) -> Iterator[Subject]:
-        yield Subject(name=name, archive=cast("Archive", None))
+    def pulled(_: Edge, found: Release) -> Iterator[Subject]:
+        yield Subject(name=found.name, archive=cast("Archive", None))
 
     def last(_: object, __: object, own: str = "") -> Release:
         lower = [one for one in releases if not own or one < own]
@@ -66,7 +66,7 @@ def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     for name, value in {
         "from_registry": pulled,
-        "in_registry": lambda *_: (REPOSITORY, DIGEST),
+        "in_registry": lambda _, __, text: Release(text, DIGEST, REPOSITORY),
         "last_release": last,
         "find_release": find,
         "saved": lambda _, text: text,
