@@ -151,7 +151,7 @@ def _pytest(
         session: to run them in; its arguments are pytest's.
         mark: of the tests.
         folders: that they are in, where the session's arguments name no file.
-        workers: SHARED or WAITING.
+        workers: SHARED, WAITING, or as many others.
     """
     chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     # Absolute, because measured tasks run in other directories.
@@ -170,7 +170,8 @@ def unit(session: nox.Session) -> None:
     """Run the tests that need no engine: unit, contract and shell; takes pytest's options."""
     _install(session)
     folders = ("tests/unit", "tests/contract", "tests/adopt", "tests/shell")
-    _pytest(session, "unit", *folders, workers=WAITING)
+    # The third works while others wait. Each takes 15 s of CPU to collect the tests of a new clone.
+    _pytest(session, "unit", *folders, workers=("-n", "3", *SHARED[2:]))
 
 
 @nox.session(default=False, allow_parallel=True)

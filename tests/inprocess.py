@@ -1,4 +1,4 @@
-"""Runs a task in this process, as `python -m invoke` would in one of its own.
+"""Runs a task in this process, as `python -m invoke` or `buildlib` would in one of its own.
 
 That spares each test the start of an interpreter. What only a process shows needs one: signals,
 pipes that break, terminals, settings of the interpreter itself, and two tasks at once.
@@ -24,6 +24,8 @@ import invoke
 import plumbum
 from invoke.program import Program
 
+from buildlib.__main__ import _Buildlib
+
 ROOT: Final = Path(__file__).parent.parent
 # The interpreter reads them when it starts.
 _OF_A_PROCESS: Final = ("LANG", "LC_", "PYTHON")
@@ -33,20 +35,21 @@ _STREAMS: Final = (0, 1, 2)
 
 
 def run_task(
-    words: Sequence[str], root: Path, env: Mapping[str, str]
+    words: Sequence[str], root: Path, env: Mapping[str, str], *, program: str = "invoke"
 ) -> subprocess.CompletedProcess[str]:
     """Run a task to its end, and return what a process would have given; nothing else is left.
 
     Args:
-        words: what comes after `invoke`.
+        words: what comes after the program.
         root: the directory that it is run in.
         env: the whole environment.
+        program: `invoke`, or `buildlib`.
 
     Raises:
         BaseException: what the task raised; a process would have printed the traceback.
     """
     _check_possible(env)
-    argv = ["invoke", *words]
+    argv = [program, *words]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             with _isolated(argv, root, env, out, err):
@@ -69,12 +72,14 @@ def _check_possible(env: Mapping[str, str]) -> None:
 
 
 def _exit_code(argv: Sequence[str]) -> int:
-    """Run Invoke's program, and return the code that its process would end with."""
-    # Not `invoke.main`, by which buildlib knows that it has the process to itself.
-    names = ["invoke", "inv"]
-    program = Program(
-        name="Invoke", binary="inv[oke]", binary_names=names, version=invoke.__version__
-    )
+    """Run the program, and return the code that its process would end with."""
+    program = _Buildlib(name="buildlib", binary="buildlib")
+    if argv[0] == "invoke":
+        # Not `invoke.main`, by which buildlib knows that it has the process to itself.
+        names = ["invoke", "inv"]
+        program = Program(
+            name="Invoke", binary="inv[oke]", binary_names=names, version=invoke.__version__
+        )
     try:
         # With `exit=False` it would swallow the error, and the code with it.
         program.run(list(argv))

@@ -115,9 +115,10 @@ def test_a_key_press_waits_little_longer_than_for_an_empty_task(make_checkout: M
         ([sys.executable, "-m", "buildlib", *words], checkout.root),
         ([sys.executable, "-m", "invoke", "empty"], checkout.root / "empty"),
     )
-    ratios = []
-    for _ in range(4):
+    # 100 ms more than the 130 ms of an empty task, on the machine of benchmarks/README.md.
+    most, ratios = 1.75, list[float]()
+    # A machine that does something else may be slow now and then: one try of four has to be quick.
+    while len(ratios) < 4 and min(ratios, default=most) >= most:
         completion, empty = (_cpu(argv, root, env) for argv, root in commands)
         ratios.append(completion / empty)
-    # 100 ms more than the 130 ms of an empty task, on the machine of benchmarks/README.md.
-    assert min(ratios) < 1.75, ratios
+    assert min(ratios) < most, ratios

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Checkout, run_process
+from inprocess import run_task
 
 Make = Callable[..., Checkout]
 
@@ -21,8 +22,22 @@ def bare(make_checkout: Make) -> Checkout:
 
 
 def _run(checkout: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
+    env = checkout.environment({"COLUMNS": "80"})
+    return run_task(words, checkout.root, env, program="buildlib")
+
+
+def _run_process(checkout: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "buildlib", *words]
     return run_process(argv, checkout.root, checkout.environment({"COLUMNS": "80"}))
+
+
+@pytest.mark.parametrize(("line", "code"), [("config --json", 0), ("docker-biuld", 2)])
+def test_a_process_of_its_own_gives_what_these_tests_see(
+    bare: Checkout, line: str, code: int
+) -> None:
+    here, there = _run(bare, *line.split()), _run_process(bare, *line.split())
+    assert (here.returncode, here.stdout, here.stderr) == (code, there.stdout, there.stderr)
+    assert there.returncode == code
 
 
 def test_its_tasks_are_those_of_invoke(make_checkout: Make, bare: Checkout) -> None:
@@ -42,7 +57,8 @@ def test_what_it_advises_can_be_typed(make_checkout: Make, bare: Checkout) -> No
         ["docker-size", "--image", "gone.tar", "--json"],
         ["--help", "docker-run"],
     ):
-        done, invoked = _run(bare, *words), other.invoke(*words, COLUMNS="80")
+        # The program's name is that of its process.
+        done, invoked = _run_process(bare, *words), other.invoke(*words, COLUMNS="80")
         assert done.returncode == invoked.returncode
         own, others = (" ".join((one.stdout + one.stderr).split()) for one in (done, invoked))
         assert re.search("buildlib (docker-build|doctor)", own)
