@@ -242,10 +242,9 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def simulation(session: nox.Session) -> None:
-    """Race publishers in simulated registries for two minutes: `-- --simulate 160` for an hour."""
+    """Race publishers in simulated registries; `-- --simulate 200` does so for an hour."""
     _install(session)
-    words = ("-m", "simulation", "-n", "2", *(session.posargs or ("--simulate", "3")))
-    session.run("pytest", *words, "tests/simulation")
+    session.run("pytest", "-m", "simulation", *SHARED, "tests/simulation", *session.posargs)
 
 
 # smoke(linux/amd64), …: as other repositories have it.

@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--matrix", type=Path, help="file for the versions, and what passed on them")
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden")
     parser.addoption("--screenshots", action="store_true", help="write those of docs/images")
-    parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
+    parser.addoption("--simulate", default="1", help="times as many simulated interleavings")
 
 
 # Of this thread, and of each that is started.

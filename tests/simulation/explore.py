@@ -47,7 +47,7 @@ class Found:
         """Return how much was tried, on one line."""
         if not self.states:
             return f"{self.runs} interleavings"
-        share = "all" if self.complete else "as far as time allowed"
+        share = "all" if self.complete else "as far as was asked for"
         return f"{self.states} states, {len(self.ends)} ends, {share}"
 
 
@@ -77,7 +77,13 @@ def trace(make: Make, choices: tuple[Choice, ...]) -> list[str]:
 
 
 def explore(
-    make: Make, faults: int, *, seconds: float, reduced: bool = True, most_wrong: int = 1
+    make: Make,
+    faults: int,
+    *,
+    seconds: float,
+    most: int = 10**9,
+    reduced: bool = True,
+    most_wrong: int = 1,
 ) -> Found:
     """Follow every choice once from every state.
 
@@ -85,6 +91,7 @@ def explore(
         make: returns the scenario.
         faults: how many requests may fail.
         seconds: to go on for, at the most.
+        most: so many states end it.
         reduced: leave out orders that can't matter.
         most_wrong: so many violations end it.
     """
@@ -104,6 +111,8 @@ def explore(
         known.add(key)
         found.states += 1
         if time.monotonic() > deadline or len(found.wrong) >= most_wrong:
+            break
+        if found.states == most:
             break
         choices = order.choices(state) if reduced else world.choices(state)
         # What runs already goes on first.
