@@ -472,10 +472,10 @@ def test_a_release_is_compared_with_the_last_one(make: Make) -> None:
 
 
 def test_what_a_gate_says_later_is_stated_as_well(make: Make) -> None:
-    release = make(gates=["size"])
-    release.publish(PLAIN._replace(skips=("size",), reason="first without"))
-    release.publish(PLAIN._replace(resume=True))
-    release.publish(PLAIN._replace(resume=True))
+    release, there = make(gates=["size"]), PLAIN._replace(registries=("one",))
+    release.publish(there._replace(skips=("size",), reason="first without"))
+    release.publish(there._replace(resume=True))
+    release.publish(there._replace(resume=True))
     reference = f"{release.hosts['one']}/{PATH}@{release.receipt['digest']}"
     key = str(release.root.parent / "cosign.pub")
     done = subprocess.run(
