@@ -26,9 +26,12 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "unit", "app_tests", "browser", "engine", "release", "coverage", "simulation"),
-    *("smoke", "reproducible", "publish"),
+    # What fails most often first, and then the longest, so that none of them is left at the end.
+    *("lint", "unit"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
+    *("publish", "reproducible", "simulation", "browser", "smoke", "app_tests"),
+    # Nothing runs beside these.
+    *("engine", "release", "coverage"),
 ]
 # Many sessions wait for an engine or a registry, and leave a core to another one. A session that is
 # run by name shows its output at once, unless `-j` is given as well.

@@ -73,7 +73,7 @@ def _check_possible(env: Mapping[str, str]) -> None:
 
 def _exit_code(argv: Sequence[str]) -> int:
     """Run the program, and return the code that its process would end with."""
-    program = _Buildlib(name="buildlib", binary="buildlib")
+    program: Program = _Buildlib(name="buildlib", binary="buildlib")
     if argv[0] == "invoke":
         # Not `invoke.main`, by which buildlib knows that it has the process to itself.
         names = ["invoke", "inv"]

@@ -40,7 +40,6 @@ CHOSEN = (
     "static-nginx",
 )
 FOREIGN = tuple(sorted(path.stem for path in FOLDER.glob("foreign-*.txt")))
-DEFAULT_PLATFORMS = 'platforms = ["linux/amd64", "linux/arm64"]'
 # The programs that their Dockerfiles start, as far as they use them: all come to one server.
 _BUILT = 'out=/app; while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done; cp {} "$out"'
 TOOLS = {
@@ -206,11 +205,6 @@ def test_a_repository_is_built_run_smoked_and_published(
             remove_images(one)
 
 
-def _platform() -> str:
-    """Return the platform that the engine runs without emulation."""
-    return docker("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
-
-
 def _adopted(repository: Repository, checkout: Checkout, server: Server, base: str) -> Adopted:
     """Let `init` write what it writes into a repository of these files, and do what it says."""
     root, image = checkout.root, checkout.image
@@ -239,11 +233,6 @@ def _adopted(repository: Repository, checkout: Checkout, server: Server, base: s
     lines = textwrap.dedent("".join(asked)).replace("ghcr.io/", f"{server.host}/")
     configuration = root / "buildlib.toml"
     text = f"{configuration.read_text(encoding='utf-8')}\n{lines}"
-    if repository.name in FOREIGN and "platforms" not in repository.expected:
-        # The chosen ones are for both platforms by default. These differ in other ways, and take
-        # twice as long with the one that is emulated.
-        assert DEFAULT_PLATFORMS in text
-        text = text.replace(DEFAULT_PLATFORMS, f'platforms = ["{_platform()}"]')
     configuration.write_text(text, encoding="utf-8")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "use buildlib")

@@ -53,7 +53,7 @@ LARGE = {
     "three versions": Case(versions=("1.2.9", "1.3.0", "1.3.1")),
 }
 # How much of what takes longer than there is time for: interleavings by chance, and states.
-RUNS, STATES = 500, 40_000
+RUNS, STATES = 1_000, 40_000
 Report = Callable[[str, object], None]
 
 
