@@ -26,7 +26,7 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    # What fails most often first, and then the longest, so that none of them is left at the end.
+    # The checks of a change first, and then the longest: the last one would run alone.
     *("lint", "unit"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
     *("publish", "reproducible", "simulation", "browser", "smoke", "app_tests"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import importlib.util
 import json
 import os
@@ -80,10 +79,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     with _traced(tracers if first else UNTRACED):
         for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if any(tracers) else ():
             importlib.import_module(module.name)
-    result = yield
-    # What was collected stays to the end: nothing of it has to be looked for as garbage.
-    gc.freeze()
-    return result
+    return (yield)
 
 
 def _trace(tracers: Tracers) -> Tracers:
