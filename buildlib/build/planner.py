@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.build.context import DIST, kept_out
-from buildlib.build.farm import caches_of, separate_builds
 from buildlib.build.labels import image_labels
 from buildlib.build.options import CONTEXT, build_options
+from buildlib.build.parts import caches_of, separate_builds
 from buildlib.build.plan import FILES, BuildPlan, Output
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
