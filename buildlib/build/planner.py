@@ -240,7 +240,7 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
         image = configured_base(config, base)
         if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
             # A mirror holds the very same image, or it is not a mirror.
-            image = replace(image, source=f"{image.source}@{digest}")
+            image = image._replace(source=f"{image.source}@{digest}")
         if image:
             found[base] = image
     return found
