@@ -166,7 +166,6 @@ def start_rows(folder: Path, count: int) -> list[Row]:
         "bootstrap": ["scripts/bootstrap.sh", "true"],
     }
     runs = [{name: seconds(argv) for name, argv in commands.items()} for _ in range(count + 1)][1:]
-    Path(by_hand[by_hand.index("--metadata-file") + 1]).unlink(missing_ok=True)
 
     def median(of: Callable[[dict[str, float]], float]) -> float:
         return statistics.median(map(of, runs))

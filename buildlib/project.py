@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildlib.config.config import Config
 from buildlib.config.load import ConfigFile
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 IGNORE_FILE: Final = ".dockerignore"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkout:
+class Checkout(NamedTuple):
     """The files of a commit, apart from the work tree.
 
     Args:
@@ -212,7 +211,7 @@ def _on_branch(git: GitFacts | NoGit, env: Mapping[str, str]) -> GitFacts | NoGi
     named = (env.get(branch, "") for branch, commit in _CI if env.get(commit) == git.revision)
     branches = (one.removeprefix("refs/heads/") for one in named)
     # A tag's pipeline, or a pull request's merge.
-    return replace(git, branch=next((b for b in branches if b and not b.startswith("refs/")), ""))
+    return git._replace(branch=next((b for b in branches if b and not b.startswith("refs/")), ""))
 
 
 def load_project(

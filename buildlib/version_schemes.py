@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -141,8 +140,7 @@ def parse_version(text: str, scheme: Scheme) -> Parsed | None:
     return _PARSERS[scheme](text) if text[:1] in _DIGITS else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Naming:
+class Naming(NamedTuple):
     """How git tags name versions: `tag-prefix` and `version-scheme` of the configuration."""
 
     prefix: str = "v"

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from buildlib.build.farm import parts_of
-from buildlib.build.join import join_lines
 from buildlib.build.options import of_image
+from buildlib.build.parts import join_lines, parts_of
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.shell import csv_field, repeated, shell_line
 

@@ -15,6 +15,7 @@ from buildlib.background import Background
 from buildlib.build import builder_check, option_checks, preflight
 from buildlib.build.argv import build_line, buildx_line
 from buildlib.build.attempts import image_size, run_buildx, watch_nodes
+from buildlib.build.checked_plan import check_plan, make_plan, registries_of, warnings_of
 from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
 from buildlib.build.farm import (
@@ -26,7 +27,7 @@ from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.join import join_parts
 from buildlib.build.lease import leased, open_sharing
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
+from buildlib.build.planner import BuildRequest, below
 from buildlib.build.progress import BuildProgress
 from buildlib.build.recording import Recorded, Recording, recorded
 from buildlib.build.result import BuildResult
@@ -50,42 +51,12 @@ from buildlib.errors import (
 from buildlib.executor import Executor, Watch, pause
 from buildlib.files import locked
 from buildlib.image.archive import unpack_layout
-from buildlib.image.reference import parse_reference
 from buildlib.project import Project
-from buildlib.tempfiles import passing_file, remove_left
+from buildlib.tempfiles import remove_left
 from buildlib.terminal.console import Console, labelled
 from buildlib.terminal.text import redact
 
 _Executed = tuple[BuildProgress | None, Mapping[str, object], int | None]
-
-
-def _check_plan(
-    project: Project,
-    plan: BuildPlan,
-    request: BuildRequest,
-    dockerfile: Dockerfile,
-    described: BuilderSettings | None,
-) -> list[BuildlibError]:
-    """Return the problems that need no engine to be seen."""
-    allowed = project.config.allowed_names()
-    problems = preflight.check_build_args(plan.build_args, project.env, allowed)
-    problems += option_checks.check_options(plan, dockerfile, project.env, allowed)
-    problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
-        plan.secrets, project.env
-    )
-    missing = preflight.check_files(plan)
-    problems += missing
-    if not missing:
-        problems += preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
-    if request.strict:
-        problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
-    if described:
-        problems += builder_check.check_platforms(described, plan.platforms)
-    return problems + preflight.check_push(plan, _registries(plan))
-
-
-def _registries(plan: BuildPlan) -> list[str]:
-    return [parse_reference(text).registry for text in plan.references]
 
 
 def _check_engine(
@@ -148,32 +119,6 @@ def _whole(plan: BuildPlan) -> Iterator[None]:
         plan.partial.unlink(missing_ok=True)
 
 
-def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
-    """Return the plan and warnings about it, without asking any engine.
-
-    Raises:
-        InputError: the request or the files are not usable; all problems at once (exit 2).
-    """
-    dockerfile = project.dockerfile()
-    plan = _plan(project, request, dockerfile).as_printed()
-    described = project.config.described_builder()
-    raise_problems(_check_plan(project, plan, request, dockerfile, described))
-    unknown = uncommitted(project, plan, preflight.read_ignore(plan))
-    return plan, _warnings(project, plan, dockerfile, unknown)
-
-
-def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> BuildPlan:
-    return make_build_plan(
-        project,
-        request,
-        dockerfile,
-        metadata_file=passing_file("metadata", ".json"),
-        handover=passing_file("dockerfile", ""),
-        layouts=passing_file("layouts", ""),
-        parts=passing_file("parts", ""),
-    )
-
-
 @contextlib.contextmanager
 def handed_over(plan: BuildPlan) -> Iterator[None]:
     """Have the Dockerfile and its ignore file where the builder finds both, for a while.
@@ -194,27 +139,6 @@ def handed_over(plan: BuildPlan) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(plan.handover, ignore_errors=True)
-
-
-def _warnings(
-    project: Project, plan: BuildPlan, dockerfile: Dockerfile, unknown: Sequence[str]
-) -> list[str]:
-    stand_ins = ", ".join(plan.stand_ins)
-    caches: list[str] = []
-    if described := project.config.described_builder():
-        caches = builder_check.cache_warnings(plan, described)
-    return [
-        *project.version.warnings,
-        *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
-        *preflight.unwanted_files(plan, project.not_source),
-        *preflight.unknown_files(unknown),
-        *preflight.undeclared(plan, dockerfile),
-        *preflight.likely_missing(plan, preflight.read_ignore(plan)),
-        *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
-        *unused_bases(project, plan),
-        *([f"built on placeholders for {stand_ins}: not for publishing"] if stand_ins else []),
-        *caches,
-    ]
 
 
 def build_image(
@@ -243,9 +167,9 @@ def build_image(
     """
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
-    plan = _plan(project, request, dockerfile)
+    plan = make_plan(project, request, dockerfile)
     described = project.config.described_builder()
-    problems = _check_plan(project, plan, request, dockerfile, described)
+    problems = check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
     if plan.below:
         found, _ = _check_engine(plan, engine, executor, project.env, described)
@@ -303,10 +227,10 @@ def _checked(
     raise_problems([*problems, *found])
     if names := inherited.get():
         plan = standing_on(plan, names)
-        raise_problems(preflight.check_push(plan, _registries(plan)))
+        raise_problems(preflight.check_push(plan, registries_of(plan)))
     unknown = uncommitted(project, plan, preflight.read_ignore(plan))
     warnings = [
-        *_warnings(project, plan, dockerfile, unknown),
+        *warnings_of(project, plan, dockerfile, unknown),
         *preflight.unknown_buildx(engine),
         *option_checks.unused_policy(plan, engine),
     ]

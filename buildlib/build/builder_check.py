@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import create_hint, is_unreachable
@@ -17,10 +17,12 @@ from buildlib.config.builders import (
     BuilderSettings,
     NodeSettings,
 )
-from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError, NodeError
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
+
+if TYPE_CHECKING:
+    from buildlib.docker.engine import Builder, EngineFacts, Node
 
 # buildx has no exporter that puts together an archive from several nodes. The outputs oci and load
 # of a builder of the configuration are merged here instead.

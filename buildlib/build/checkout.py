@@ -88,7 +88,7 @@ def changes_of(project: Project) -> Changes:
         for name in changes.untracked
         if not any(Path(git.root, name).is_relative_to(folder) for folder in folders)
     )
-    return replace(changes, untracked=tuple(untracked))
+    return changes._replace(untracked=tuple(untracked))
 
 
 def is_of_commit(project: Project, changes: Changes, *, release: bool) -> bool:
@@ -130,7 +130,7 @@ class _CheckingOut:
         self._check_configuration(commit)
         raise_problems(self._problems)
         self._settle()
-        made = replace(self._made, included=included, lines=tuple(self._lines))
+        made = self._made._replace(included=included, lines=tuple(self._lines))
         project = replace(self._project, checkout=made)
         if not project.context.is_dir():
             raise _absent(self._project.config.context, commit)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from buildlib.build.plan import FILES, BuildPlan
 from buildlib.build.preflight import BUILDX_HINT, version_numbers
 from buildlib.config.build_options import LAYOUT, is_directory, pair, split_levels
 from buildlib.config.buildx_options import BY_NAME, NEWER_VALUES, version_text
-from buildlib.docker.engine import Builder, EngineFacts, says_version
+from buildlib.docker.buildx_version import says_version
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
 from buildlib.shell import csv_fields
+
+if TYPE_CHECKING:
+    from buildlib.docker.engine import Builder, EngineFacts
 
 _AGENT: Final = "SSH_AUTH_SOCK"
 

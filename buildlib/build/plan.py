@@ -60,7 +60,7 @@ class BuildPlan:
         below: pairs of FROM reference and the build of another image of the repository, whose
             layout is the reference's other source; `layouts` is where they are, for the build.
         separate: the builds of one platform each, at the same time, whose results are joined;
-            none: one build of all platforms. See `farm.parts_of` and `join.join_parts`.
+            none: one build of all platforms. See `parts.parts_of` and `join.join_parts`.
         parts: a directory for their archives, where the whole is loaded into the engine.
         stand_ins: those of them that are not the real image, and those of the images below.
         output: a name of `Output`, or buildx's own `type=…`.

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.build.context import DIST, kept_out
-from buildlib.build.farm import caches_of, separate_builds
 from buildlib.build.labels import image_labels
 from buildlib.build.options import CONTEXT, build_options
+from buildlib.build.parts import caches_of, separate_builds
 from buildlib.build.plan import FILES, BuildPlan, Output
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
@@ -240,7 +240,7 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
         image = configured_base(config, base)
         if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
             # A mirror holds the very same image, or it is not a mirror.
-            image = replace(image, source=f"{image.source}@{digest}")
+            image = image._replace(source=f"{image.source}@{digest}")
         if image:
             found[base] = image
     return found

@@ -6,17 +6,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.config.buildx_options import BY_NAME
-from buildlib.docker.engine import PROBED, Builder, EngineFacts, says_version
+from buildlib.docker.buildx_version import PROBED, says_version
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, context_path
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
 from buildlib.shell import csv_fields, csv_pairs
 from buildlib.versioning.preconditions import listing
+
+if TYPE_CHECKING:
+    from buildlib.docker.engine import Builder, EngineFacts
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
 MINIMUM_BUILDX: Final = (0, 13)

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildlib.config.builders import (
     CLOUD,
@@ -20,10 +20,12 @@ from buildlib.config.builders import (
     Collection,
     NodeSettings,
 )
-from buildlib.docker.engine import Node
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
 from buildlib.shell import csv_field, shell_line
+
+if TYPE_CHECKING:
+    from buildlib.docker.engine import Node
 
 _BUILDX: Final = ("docker", "buildx")
 # Replaced by the path of the configuration, which newer versions of buildx read twice.

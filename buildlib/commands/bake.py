@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.build_image import plan_build
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, configured_base
 from buildlib.commands.session import Edge

@@ -5,47 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from buildlib.build.argv import build_line, call_argv, call_line
-from buildlib.build.build_image import build_image, handed_over, plan_build
+from buildlib.build.argv import call_argv, call_line
+from buildlib.build.build_image import build_image, handed_over
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.option_checks import check_versions
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, chosen_platforms
 from buildlib.build.preflight import check_engine
 from buildlib.build.result import BuildResult
+from buildlib.commands.dry_build import print_plan
 from buildlib.commands.images import build_images
 from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Beginning, Edge
 from buildlib.commands.sources import files_of
 from buildlib.errors import InputError, raise_problems
 from buildlib.image.platform import host_platform
-from buildlib.project import Project
 from buildlib.terminal.text import to_json
 
 
-def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
-    """Print the line that would have run; warnings go to stderr."""
-    plan, warnings = plan_build(project, request)
-    for warning in warnings:
-        run.console.warn(warning)
-    described = project.config.described_builder()
-    if described and described.lease_repository:
-        for node in described.first_nodes(plan.platforms):
-            if node.max_builds:
-                run.console.note(
-                    f"claims a place on node {node.name} in {described.lease_repository}"
-                )
-    run.plan(build_line(plan))
-
-
 def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:
-    """Build the image, or only say how; where the project has several, all that are chosen."""
+    """Build the image; where the project has several, all that are chosen, or only say how."""
     if run.batch:
         build_images(run, beginning, run.batch, request, as_json=as_json)
         return
     with files_of(run, beginning.project.get(), request) as project:
-        if run.dry:
-            _plan_only(run, project, request)
-            return
         result = build_image(
             project,
             request,
@@ -106,10 +89,10 @@ def build_binaries(
         request = BuildRequest(
             platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
         )
+        if run.dry:
+            print_plan(run, project, request)
+            continue
         with files_of(run, project, request):
-            if run.dry:
-                _plan_only(run, project, request)
-                continue
             done = build_image(project, request, run.executor, run.console, facts=beginning.engine)
             results.append(done)
     if run.dry:

@@ -8,8 +8,9 @@ from typing import Any
 
 from buildlib.background import first_ended
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.build_image import build_image
 from buildlib.build.changed import changed_images
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.commands.outputs import write_outputs

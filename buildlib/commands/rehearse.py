@@ -350,7 +350,7 @@ def _tagged(project: Project, git: GitFacts, tag: str) -> Project:
     """Return the project as it would be with a tag on HEAD, and nothing changed."""
     tags = {**git.tags, tag: git.revision} if tag else git.tags
     there = (*git.head_tags, tag) if tag else git.head_tags
-    facts = replace(git, tags=tags, head_tags=there, description=tag, distance=0, dirty=False)
+    facts = git._replace(tags=tags, head_tags=there, description=tag, distance=0, dirty=False)
     config = project.config
     version = resolve_version(facts, now=0, prefix=config.tag_prefix, scheme=config.version_scheme)
     return replace(project, git=facts, version=version)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
 from buildlib.build.checkout import changes_of
@@ -79,7 +78,7 @@ class VersionReport:
     def as_json(self) -> str:
         """Return everything that is known."""
         version = self._project.version
-        fields = asdict(version) | {"created": version.created_text}
+        fields = version._asdict() | {"created": version.created_text}
         local = local_tags(version, self._project.config)
         registries = {
             registry.name: {"repository": registry.repository, **_as_dict(self.plan(registry))}

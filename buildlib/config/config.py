@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildlib.config import images as image_tables
 from buildlib.config import tables as config_tables
@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 _ALIKE_EVERYWHERE: Final = frozenset({"registries", "publish", "sign", "verify"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """Where a value came from; `detail` is a path, a variable or an option."""
 
     kind: str

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import (
@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from buildlib.config.expectations import Command, Data, HealthVersion, Statuses
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaseImage:
+class BaseImage(NamedTuple):
     """Another source for a `FROM` reference, handed over with `--build-context`.
 
     Args:

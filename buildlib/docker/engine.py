@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from buildlib.docker.buildx_version import PROBED, says_version
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.image.platform import Platform, parse_platform
@@ -25,10 +26,6 @@ ENGINE_FAILED: Final = 125
 NOT_EXECUTABLE: Final = 126
 OWN_CODES: Final = frozenset({ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND})
 REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --install all"
-# v0.13.1, 0.13.1+ds1-3, v0.29.0-desktop.1; not v0.0.0+unknown, a commit or (devel).
-_RELEASE: Final = re.compile(r"v?(?!0\.0\.0\b)\d+\.\d+")
-# Of `docker buildx create`: it came with 0.13, the oldest that does, and docker-builder needs it.
-PROBED: Final = "--buildkitd-config"
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
@@ -111,11 +108,6 @@ class EngineFacts:
             return parse_platform(f"{self.os}/{self.arch}") if self.os and self.arch else None
         except InputError:
             return None
-
-
-def says_version(buildx: str) -> bool:
-    """Return whether buildx says which release it is."""
-    return _RELEASE.match(buildx) is not None
 
 
 def _probe(executor: Executor) -> bool:

@@ -6,10 +6,10 @@ import hashlib
 import re
 import stat
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypedDict
 
 from buildlib.background import Background
@@ -23,6 +23,7 @@ _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
 _BRANCH_FOLDER: Final = "refs/heads/"
+_NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 # The tag's name here, and then the one in its object, which is what git prints.
 _RENAMED: Final = r"^warning: tag '(\S+)' is externally known as '"
 # Credentials end with the last @ before the path. Where no host is left before it, a / ? or # is
@@ -33,8 +34,7 @@ _CREDENTIALS: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class GitFacts:
+class GitFacts(NamedTuple):
     """What git says about HEAD.
 
     Args:
@@ -58,9 +58,9 @@ class GitFacts:
     revision: str
     short: str
     committed: int
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = _NO_TAGS
     head_tags: tuple[str, ...] = ()
-    moving: Mapping[str, str] = field(default_factory=dict)
+    moving: Mapping[str, str] = _NO_TAGS
     nearest_tag: str = ""
     distance: int = 0
     dirty: bool = False
@@ -69,16 +69,14 @@ class GitFacts:
     shallow: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoGit:
+class NoGit(NamedTuple):
     """There is nothing to read, and why: no git, no repository, no commit."""
 
     reason: str
     installed: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changes:
+class Changes(NamedTuple):
     """How a work tree differs from HEAD, or may differ without git noticing.
 
     Args:
@@ -88,7 +86,7 @@ class Changes:
 
     tracked: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()
-    hidden: Hidden = field(default_factory=Hidden)
+    hidden: Hidden = Hidden()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -355,7 +353,7 @@ def with_naming(facts: GitFacts, naming: Naming, ahead: Ahead) -> GitFacts:
     """
     git = GitCommand(facts.root)
     described, tags = _described(git, ahead.description.get().checked()), _tag_refs(ahead)
-    return replace(facts, **_tag_facts(git, described, tags, facts.revision, naming))
+    return facts._replace(**_tag_facts(git, described, tags, facts.revision, naming))
 
 
 def read_changes(root: Path) -> Changes:

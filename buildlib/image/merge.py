@@ -20,7 +20,6 @@ from buildlib.errors import BuildlibError, InputError
 from buildlib.image.archive import INDEX_TYPES, Archive, open_archive
 from buildlib.image.blobs import add_file, add_folders
 from buildlib.image.documents import digest_of
-from buildlib.shell import repeated
 from buildlib.tempfiles import check_room
 
 _INDEX: Final = INDEX_TYPES[0]
@@ -139,22 +138,6 @@ def _write(
                 holders[name].add_to(tar, name, holders[name].size_of(name), 0o444)
         add_file(tar, "index.json", outermost)
         add_file(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', 0o444)
-
-
-def merge_argv(
-    paths: Iterable[Path],
-    path: Path,
-    annotations: Mapping[str, str],
-    descriptor: Mapping[str, str],
-) -> tuple[str, ...]:
-    """Return the command that does what `merge_archives` does."""
-    given = [("--annotation", annotations), ("--descriptor-annotation", descriptor)]
-    words = [
-        word
-        for option, pairs in given
-        for word in repeated(option, (f"{name}={value}" for name, value in pairs.items()))
-    ]
-    return ("python3", "-m", __name__, *words, "--output", str(path), "--", *map(str, paths))
 
 
 def main(words: Sequence[str] | None = None) -> None:

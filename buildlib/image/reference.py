@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from buildlib.errors import InputError
 
@@ -26,12 +25,11 @@ _MAX_TAG: Final = 128
 _MAX_NAME: Final = 255
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
+class Reference(NamedTuple):
     """A reference, taken apart; `registry` is empty where none was named."""
 
-    registry: str = ""
     repository: str
+    registry: str = ""
     tag: str = ""
     digest: str = ""
 

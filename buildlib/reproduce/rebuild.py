@@ -12,7 +12,8 @@ from typing import Final
 
 from buildlib.build import preflight
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.build_image import build_image
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest

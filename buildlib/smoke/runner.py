@@ -15,7 +15,8 @@ from typing import Final
 from buildlib import interrupts
 from buildlib.background import Background, first_ended
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.build_image import build_image
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.config.containers import check_sources
 from buildlib.containers.health import smoke_surroundings

@@ -82,9 +82,9 @@ def docker_build(
         beginning = run.begin(overrides, version=version)
         from buildlib.build.options import given_options
         from buildlib.build.planner import BuildRequest
-        from buildlib.commands import build
 
         method = given.get("call", "check" if "check" in given else "")
+        builds = method in {"", "build"}
         others = (one for one in buildx.given(options) if one[0] not in _OF_TASK)
         request = BuildRequest(
             platforms=tuple(platform or ()),
@@ -98,7 +98,14 @@ def docker_build(
             options=given_options(others, Path.cwd()),
             attests=True,
         )
-        if method not in {"", "build"}:
+        if run.dry and builds and not run.batch:
+            from buildlib.commands.dry_build import print_plan
+
+            print_plan(run, beginning.project.get(), request)
+            return
+        from buildlib.commands import build
+
+        if not builds:
             code = build.call(run, beginning, request, method, as_json=json)
             if code:
                 raise Exit(code=code)

@@ -6,7 +6,9 @@ import inspect
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,89 +18,125 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.program import program_of
-from buildlib.tasks import adopt, build, check, project, release, run
 from buildlib.tasks.completion import Completion, completed_words
 from buildlib.tasks.images import Scope, for_images
 from buildlib.tasks.options import CommandLine, check_values, context_of, fresh
 from buildlib.tasks.session import answer, environment, refusal
 from buildlib.tasks.values import Values
 
-# By the work that they are for, in the order in which it is done.
-_OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
+# By the work that they are for, in the order in which it is done: each with the module that has it,
+# as `module.function`.
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Build": (
-        build.docker_build,
-        build.docker_why,
-        build.docker_report,
-        build.binary,
-        build.docker_builder,
-        build.bake,
+        "build.docker_build",
+        "build.docker_why",
+        "build.docker_report",
+        "build.binary",
+        "build.docker_builder",
+        "build.bake",
     ),
     "Run": (
-        run.docker_run,
-        run.docker_status,
-        run.docker_logs,
-        run.docker_shell,
-        run.docker_stop,
-        run.docker_clean,
+        "run.docker_run",
+        "run.docker_status",
+        "run.docker_logs",
+        "run.docker_shell",
+        "run.docker_stop",
+        "run.docker_clean",
     ),
     "Check": (
-        check.docker_smoke,
-        check.docker_policy,
-        check.docker_scan,
-        check.docker_size,
-        check.docker_sbom,
-        check.docker_diff,
-        check.docker_reproduce,
+        "check.docker_smoke",
+        "check.docker_policy",
+        "check.docker_scan",
+        "check.docker_size",
+        "check.docker_sbom",
+        "check.docker_diff",
+        "check.docker_reproduce",
     ),
     "Release": (
-        release.docker_login,
-        project.tag,
-        release.docker_rehearse,
-        release.docker_publish,
-        release.docker_verify,
-        release.docker_rollback,
-        release.docker_promote,
-        release.docker_push,
-        release.docker_sign,
-        release.goreleaser_config,
+        "release.docker_login",
+        "project.tag",
+        "release.docker_rehearse",
+        "release.docker_publish",
+        "release.docker_verify",
+        "release.docker_rollback",
+        "release.docker_promote",
+        "release.docker_push",
+        "release.docker_sign",
+        "release.goreleaser_config",
     ),
     "Maintain": (
-        adopt.init,
-        project.doctor,
-        project.version,
-        project.config,
-        check.docker_bases,
-        project.clean,
-        project.completion,
+        "adopt.init",
+        "project.doctor",
+        "project.version",
+        "project.config",
+        "check.docker_bases",
+        "project.clean",
+        "project.completion",
     ),
 }
 # The others work on one image after the other, where a project has several.
-_SCOPES: Final[dict[Task[Any], Scope]] = {
-    build.docker_build: Scope.BUILD,
-    build.bake: Scope.TOGETHER,
-    build.docker_builder: Scope.PROJECT,
-    **dict.fromkeys((adopt.init, project.completion), Scope.NOTHING),
-    project.tag: Scope.TAG,
+_SCOPES: Final = {
+    "build.docker_build": Scope.BUILD,
+    "build.bake": Scope.TOGETHER,
+    "build.docker_builder": Scope.PROJECT,
+    "adopt.init": Scope.NOTHING,
+    "project.completion": Scope.NOTHING,
+    "project.tag": Scope.TAG,
     **dict.fromkeys(
         (
-            *(build.docker_report, run.docker_run, run.docker_logs, run.docker_shell),
-            *(release.docker_push, release.docker_promote, release.docker_rollback),
-            *(release.docker_sign, release.docker_verify, release.goreleaser_config),
+            *("build.docker_report", "run.docker_run", "run.docker_logs", "run.docker_shell"),
+            *("release.docker_push", "release.docker_promote", "release.docker_rollback"),
+            *("release.docker_sign", "release.docker_verify", "release.goreleaser_config"),
         ),
         Scope.ONE,
     ),
 }
-GROUPS: Final = {
-    title: tuple(for_images(task, _SCOPES.get(task, Scope.EACH)) for task in tasks)
-    for title, tasks in _OF_ONE_IMAGE.items()
-}
-TASKS: Final = tuple(task for tasks in GROUPS.values() for task in tasks)
-_NAMES: Final = {task.name.replace("_", "-"): task for task in TASKS}
+
+
+@cache
+def _task(place: str) -> Task[Any]:
+    """Load a task, with the options for several images."""
+    module, _, function = place.partition(".")
+    task: Task[Any] = getattr(import_module(f"buildlib.tasks.{module}"), function)
+    return for_images(task, _SCOPES.get(place, Scope.EACH))
+
+
+class Tasks(Mapping[str, Task[Any]]):
+    """Tasks by the names that they are called by; the module of one is loaded when it is taken."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Task[Any]:
+        """Load a task."""
+        return _task(self._places[name])
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is one of that name, without loading it."""
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every name."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._places)
+
+
+def _called(place: str) -> str:
+    return place.partition(".")[2].replace("_", "-")
+
+
+_PLACES: Final = {_called(place): place for group in GROUPS.values() for place in group}
+TASKS: Final = Tasks(_PLACES)
 # In a collection of their own; the short name of docker-clean would be that of clean.
-_SHORT: Final = {
-    name if name == "docker-clean" else name.removeprefix("docker-"): task
-    for name, task in _NAMES.items()
-}
+_SHORT: Final = Tasks(
+    {
+        name if name == "docker-clean" else name.removeprefix("docker-"): place
+        for name, place in _PLACES.items()
+    }
+)
 _NARROWEST: Final = 20
 _FOOTER: Final = "{} TASK --help explains a task and its options."
 
@@ -122,7 +160,7 @@ def collection(
         Exit: the command line has a word that no task knows, or an option of ours without its
             value (code 2); or it asked for what was printed here (code 0).
     """
-    names: Mapping[str, Task[Any]] = _SHORT if nested else _NAMES
+    names: Mapping[str, Task[Any]] = _SHORT if nested else TASKS
     mounted = names
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     if program_of(sys.argv[0]):
@@ -213,12 +251,12 @@ def _help(name: str, task: Task[Any], program: str) -> str:
 def task_list(program: str) -> str:
     """Return a line for each task, by its work; each fits the terminal."""
     columns = shutil.get_terminal_size().columns
-    width = max(map(len, _NAMES))
+    width = max(map(len, TASKS))
     parts = []
-    for title, tasks in GROUPS.items():
+    for title, places in GROUPS.items():
         rows = [
-            f"  {task.name.replace('_', '-'):{width}}  {(task.__doc__ or '').partition(chr(10))[0]}"
-            for task in tasks
+            f"  {name:{width}}  {(TASKS[name].__doc__ or '').partition(chr(10))[0]}"
+            for name in map(_called, places)
         ]
         parts.append("\n".join([title, *(_fit(row, columns) for row in rows)]))
     return "\n\n".join([*parts, _FOOTER.format(program)])

@@ -42,11 +42,12 @@ def check_values(argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
     words = list(argv[1 : argv.index("--")] if "--" in argv else argv[1:])
     nested = any("." in name for name in tasks)
     called = [word.rpartition(".")[2] if "." in word or not nested else "" for word in words]
-    found = {name.rpartition(".")[2]: task for name, task in tasks.items()}
+    whole = {name.rpartition(".")[2]: name for name in tasks}
     # The last one first: an earlier one does not know the options of those after it.
-    for name in sorted(found.keys() & set(called), key=called.index, reverse=True):
+    for name in sorted(whole.keys() & set(called), key=called.index, reverse=True):
         at = called.index(name)
-        _check(words[at], context_of(name, found[name]), words[at + 1 :], program_of(argv[0]))
+        known = context_of(name, tasks[whole[name]])
+        _check(words[at], known, words[at + 1 :], program_of(argv[0]))
 
 
 def fresh(task: Task[Any]) -> Task[Any]:

@@ -186,8 +186,7 @@ class BuildStep:
         return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 
     step: BuildStep | None

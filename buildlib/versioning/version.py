@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from buildlib.errors import InputError
 from buildlib.git.facts import GitFacts, NoGit
@@ -22,8 +21,7 @@ _FIRST: Final = "0.0.1"
 _LAST_EPOCH: Final = 253402300799
 
 
-@dataclass(frozen=True, kw_only=True)
-class Version:
+class Version(NamedTuple):
     """The version and how it came about.
 
     Args:

@@ -14,7 +14,7 @@ from buildlib.tasks import collection
 from buildlib.tasks.collection import GROUPS, TASKS
 
 Make = Callable[..., Checkout]
-NAMES = [task.name.replace("_", "-") for task in TASKS]
+NAMES = [*TASKS]
 
 
 def test_the_list_is_grouped_by_work_with_a_line_for_each_task(make_checkout: Make) -> None:

@@ -415,8 +415,8 @@ def test_every_task_says_what_it_does_with_several_images() -> None:
     sentence = re.search(r"\n\n(`docker-run`, .*?) are for one image", page, re.DOTALL)
     assert sentence
     one = set(re.findall(r"`([\w-]+)`", sentence[1]))
-    assert {task.name.replace("_", "-") for task in TASKS_OF_OURS} == each | one | others
-    for task in TASKS_OF_OURS:
+    assert {task.name.replace("_", "-") for task in TASKS_OF_OURS.values()} == each | one | others
+    for task in TASKS_OF_OURS.values():
         options = {argument.name for argument in fresh(task).get_arguments()}
         name = task.name.replace("_", "-")
         assert ("only" in options) == (name not in project)

@@ -150,7 +150,7 @@ def test_tasks_leave_the_process_as_it_was(
     variables: Any = plumbum.local.env
     monkeypatch.setitem(variables, "SOMEBODYS", "1")
     # What is imported stays, but for what is the project's own.
-    for words in ("version", "docker-build --dry-run", "doctor"):
+    for words in ("--list", "version", "docker-build --platform x", "doctor"):
         checkout.invoke(*words.split())
     before = _state()
     assert before["modules"].isdisjoint({"tasks", "beside"})

@@ -67,7 +67,7 @@ def _names(*options: str) -> set[str]:
     def has(task: Task[Any]) -> bool:
         return set(options) <= {argument.name for argument in fresh(task).get_arguments()}
 
-    return {task.name.replace("_", "-") for task in TASKS if has(task)}
+    return {task.name.replace("_", "-") for task in TASKS.values() if has(task)}
 
 
 def _answer(shop: Checkout, words: str) -> tuple[int, dict[str, Any]]:

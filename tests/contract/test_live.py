@@ -282,6 +282,24 @@ def test_a_report_fits_a_narrow_terminal(project: Checkout) -> None:
     assert b"\x1b[32mok\x1b[0m" in terminal.raw
 
 
+DRY_RUN = """
+import sys
+from invoke.main import program
+
+sys.argv = ["invoke", "docker-build", "--dry-run"]
+program.run(exit=False)
+assert "buildlib.build.checked_plan" in sys.modules
+assert not {f"buildlib.{name}" for name in ("build.build_image", "executor", "tasks.release")} & {
+    *sys.modules
+}
+"""
+
+
+def test_a_dry_run_does_not_load_the_build(project: Checkout) -> None:
+    done = run_process([sys.executable, "-c", DRY_RUN], project.root, project.environment({}))
+    assert (done.returncode, "docker buildx build" in done.stdout) == (0, True), done.stderr
+
+
 @pytest.mark.parametrize("words", ["version", "docker-build"])
 def test_what_draws_nothing_does_not_load_rich(project: Checkout, words: str) -> None:
     (project.root / "go").touch()

@@ -274,8 +274,12 @@ def _texts(module: str) -> Iterator[str]:
             yield str(node.value)
 
 
+def test_tasks_are_called_by_their_own_names() -> None:
+    assert [task.name.replace("_", "-") for task in TASKS.values()] == [*TASKS]
+
+
 def test_advice_names_the_program_that_runs() -> None:
-    names = "|".join(task.name.replace("_", "-") for task in TASKS)
+    names = "|".join(TASKS)
     advice = re.compile(rf"\binvoke (?:{names})\b|^invoke$")
     # What `init` writes and translates is for the tasks.py that it makes.
     modules = [name for name in _modules() if _package(name) != "adopt"]

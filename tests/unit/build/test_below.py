@@ -12,7 +12,8 @@ import pytest
 from ociwriter import OciWriter
 
 from buildlib.build.argv import build_line, check_argv
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.build_image import build_image
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.planner import BuildRequest, unused_bases
 from buildlib.errors import EngineError
 from buildlib.executor import Completed

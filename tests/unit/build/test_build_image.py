@@ -15,7 +15,8 @@ import pytest
 
 from buildlib.build import attempts
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.build_image import build_image
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.errors import (

@@ -20,8 +20,9 @@ from ociwriter import OciWriter
 from buildlib.background import Background
 from buildlib.build import join
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
-from buildlib.build.farm import merge_command, parts_of
+from buildlib.build.build_image import build_image
+from buildlib.build.checked_plan import plan_build
+from buildlib.build.parts import merge_command, parts_of
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.errors import (

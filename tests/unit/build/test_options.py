@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.build.argv import build_line, buildx_argv, call_argv, check_argv
-from buildlib.build.build_image import build_image, handed_over, plan_build
+from buildlib.build.build_image import build_image, handed_over
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.option_checks import check_buildkit, check_versions
 from buildlib.build.options import anchored, given_options
 from buildlib.build.plan import BuildPlan

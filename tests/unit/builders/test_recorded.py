@@ -14,7 +14,7 @@ import pytest
 
 from buildlib.build import builder_check
 from buildlib.build.argv import build_line
-from buildlib.build.build_image import plan_build
+from buildlib.build.checked_plan import plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.builders.commands import boots, create_steps, is_unreachable
 from buildlib.builders.manager import BuilderManager

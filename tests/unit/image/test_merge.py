@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ociwriter import INDEX, OciWriter
 
+from buildlib.build.parts import merge_argv
 from buildlib.errors import InputError
 from buildlib.image.archive import Archive, open_archive
-from buildlib.image.merge import main, merge_archives, merge_argv
+from buildlib.image.merge import main, merge_archives
 
 PLATFORMS = (("linux", "amd64"), ("linux", "arm64"), ("linux", "arm", "v7"))
 NAMED = {

@@ -17,7 +17,7 @@ from buildlib.tasks.values import FINDERS, Values
 
 from fakes import write_project
 
-NAMES = {task.name.replace("_", "-"): task for task in TASKS}
+NAMES = dict(TASKS)
 CONFIG = """\
 image = "r.io/me/x"
 platforms = ["linux/amd64", "linux/arm64"]
