@@ -24,7 +24,7 @@ from buildlib.docker.client_config import buildx_folder, chosen_builder
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder
 from buildlib.dockerfile.definitions import Stage, Written, read_written, stages_of
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import BuildlibError, CancelledError, InputError
+from buildlib.errors import BuildlibError, CancelledError, FailureError, InputError
 from buildlib.executor import Executor
 from buildlib.files import read_regular, write_file
 from buildlib.findings.secrets import assigned_secrets, looks_secret
@@ -261,7 +261,7 @@ class Recording:
         """Return the layers of the image, without the secrets of what made them."""
         found: tuple[Layer, ...] = ()
         if self._about.plan.output == Output.OCI:
-            with suppress(BuildlibError):
+            with suppress(FailureError):
                 found = archive_layers(Path(result.destination))
         else:
             if self._layers is None:

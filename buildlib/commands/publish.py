@@ -28,6 +28,7 @@ from buildlib.errors import (
     BuildlibError,
     CancelledError,
     EngineError,
+    FailureError,
     GateError,
     InputError,
     collected,
@@ -410,7 +411,7 @@ def _add_to_record(run: Edge, project: Project, receipt: Receipt, archive: Path)
             gates=tuple({"gate": one["gate"], "state": one["state"]} for one in gates),
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
-        with suppress(BuildlibError), open_archive(archive) as image:
+        with suppress(FailureError), open_archive(archive) as image:
             if image.top() == record.digest:
                 changed = contents_of(changed, project.config, image, store.key())
         store.write(changed)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from buildlib.errors import BuildlibError
+from buildlib.errors import FailureError
 from buildlib.image.archive import open_archive
 from buildlib.project import Project
 from buildlib.publish.plan import release_build
@@ -26,7 +26,7 @@ def _with_archive(project: Project) -> Project:
     """Return the project with its archive, if it was built as a publication would build it now."""
     plan = release_build(project, project.dockerfile())
     archive, digest = plan.destination or Path(), ""
-    with suppress(BuildlibError):
+    with suppress(FailureError):
         receipt = find_receipt(archive.parent, project.version.value)
         same = receipt and receipt.revision == project.version.revision
         if receipt and same and receipt.built_by == built_by(plan, project.config.root):

@@ -25,9 +25,9 @@ from typing import Final, NamedTuple, Self
 
 from buildlib.errors import (
     AuthorisationError,
-    BuildlibError,
     CancelledError,
     EngineError,
+    FailureError,
     GateError,
     TransientError,
 )
@@ -470,17 +470,13 @@ class Claim:
     def _has_arrived(self, ended: _Other) -> bool:
         try:
             return all(map(self.repository.digest, ended.intent.versions))
-        except CancelledError:
-            raise
-        except BuildlibError:
+        except FailureError:
             return False
 
     def _lower_or_note(self) -> None:
         try:
             self._lower()
-        except CancelledError:
-            raise
-        except BuildlibError:
+        except FailureError:
             self.note_left()
 
     def note_left(self) -> None:
