@@ -1,4 +1,4 @@
-"""Goes through the interleavings of a case: all of them, or as many as there is time for.
+"""Goes through the interleavings of a case: all of them, or as many as are asked for.
 
 Where the order of two requests can't matter, one order is enough: a publisher whose next request
 has to do with nothing that others may do before time passes goes first (a persistent set:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Unpack
 
 import pytest
+from simulation.direct import Direct
 from simulation.registries import Registry
 
 from buildlib.build import registry_lease
@@ -30,9 +30,6 @@ from buildlib.errors import (
 from buildlib.executor import PlumbumExecutor
 from buildlib.registry.claim import Claim, ClaimTerms
 from buildlib.registry.repository import Repository
-from buildlib.registry.request import Options
-from buildlib.registry.response import Response
-from buildlib.registry.transport import Transport
 
 from fakes import a_console
 
@@ -42,28 +39,6 @@ BUILDER = BuilderSettings(
     name="farm", driver="remote", nodes=(ONE, TWO), lease_repository="r.example/leases"
 )
 QUICK = ClaimTerms(duration=0.6, poll=0.02, patience=0.2)
-
-
-class Way(Transport):
-    """The way of one client to the registry; `fails` is asked before each request."""
-
-    def __init__(self, world: World, sleep: Callable[[float], None]) -> None:
-        super().__init__("r.example", sleep=sleep, clock=lambda: world.now or time.time())
-        self.world = world
-        self.fails: Callable[[str, str], object] = lambda _method, _path: None
-        self.asked: list[str] = []
-
-    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Response:
-        self.asked.append(f"{method} {path}")
-        self.fails(method, path)
-        make = options.get("body")
-        body = make() if make else b""
-        data = body if isinstance(body, bytes) else body.read()
-        with self.world.lock:
-            answer = self.world.registry.answer(method, path, data)
-        if answer.status not in options["expect"]:
-            raise EngineError(f"{self.host} refuses {method}")
-        return answer
 
 
 class World:
@@ -78,6 +53,9 @@ class World:
     def client(self, machine: str) -> Client:
         return Client(self, machine)
 
+    def clock(self) -> float:
+        return self.now or time.time()
+
     def pause(self, seconds: float) -> None:
         if not self.now:
             time.sleep(seconds)
@@ -91,7 +69,7 @@ class Client:
 
     def __init__(self, world: World, machine: str) -> None:
         self.world, self.state = world, world.folder / machine
-        self.way = Way(world, world.pause)
+        self.way = Direct(world.registry, world.pause, world.clock, world.lock)
         self.console, _, self._err = a_console()
         self.warnings: list[str] = []
         self.sharing = Sharing(repository=Repository(self.way, "leases"), warn=self.warnings.append)

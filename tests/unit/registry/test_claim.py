@@ -6,10 +6,9 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Callable
-from typing import Unpack
 
 import pytest
+from simulation.direct import Direct
 from simulation.registries import Registry
 
 from buildlib.errors import (
@@ -22,10 +21,8 @@ from buildlib.errors import (
 )
 from buildlib.registry.claim import BLOBS, PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.request import Options
 from buildlib.registry.response import Response
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transport import Transport
 from buildlib.retry import LaterError
 
 TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
@@ -34,28 +31,15 @@ THEIRS = Intent("1.3.0 (def5678)", "sha256:" + "b" * 64, ("1.3.0",))
 OTHER = Intent("1.4.0 (def5678)", "sha256:" + "c" * 64, ("1.4.0",))
 
 
-class Direct(Transport):
-    """The way to a registry in memory; `fails` is asked before each request."""
+class Timed(Direct):
+    """The way to a registry in memory, with a clock of its own."""
 
     def __init__(self, registry: Registry) -> None:
-        self.now, self.asked = 1000.0, list[str]()
-        self.fails: Callable[[str, str], object] = lambda _method, _path: None
-        super().__init__(registry.host, sleep=self.pass_time, clock=lambda: self.now)
-        self._registry = registry
+        self.now = 1000.0
+        super().__init__(registry, sleep=self.pass_time, clock=lambda: self.now)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-
-    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Response:
-        self.asked.append(f"{method} {path}")
-        self.fails(method, path)
-        make = options.get("body")
-        body = make() if make else b""
-        data = body if isinstance(body, bytes) else body.read()
-        answer = self._registry.answer(method, path, data)
-        if answer.status not in options["expect"]:
-            raise EngineError(f"{self.host} refuses {method}")
-        return answer
 
 
 FORMER = "io.github.smiller333.buildlib"
@@ -66,7 +50,7 @@ class World:
 
     def __init__(self, *, deletes: bool = True) -> None:
         self.registry = Registry("r.example", deletes=deletes)
-        self.way = Direct(self.registry)
+        self.way = Timed(self.registry)
         self.notes: list[str] = []
 
     def claim(self, name: str, intent: Intent = OURS, **more: object) -> Claim:
