@@ -295,6 +295,8 @@ def git(root: Path, *words: str) -> str:
         **os.environ,
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
+        # No sample hooks: they are more files than all others.
+        "GIT_TEMPLATE_DIR": "",
         "GIT_AUTHOR_DATE": "2024-01-02T03:04:05Z",
         "GIT_COMMITTER_DATE": "2024-01-02T03:04:05Z",
     }

@@ -66,9 +66,14 @@ def _stage(root: Path, rest: str) -> None:
     git(root, "add", "file")
 
 
-def _ignored(root: Path, name: str) -> None:
+def exclude(root: Path, name: str) -> None:
+    """Let git ignore a file, or a directory, without a file in the work tree."""
     (root / ".git" / "info").mkdir(exist_ok=True)
     (root / ".git" / "info" / "exclude").write_text(f"{name}\n", encoding="utf-8")
+
+
+def _ignored(root: Path, name: str) -> None:
+    exclude(root, name)
     _write(root, name)
 
 
@@ -96,13 +101,28 @@ def _folder() -> Path:
 
 
 @cache
-def _first() -> Path:
-    """Return the repository that all others are copies of: a copy takes no process."""
+def _empty() -> Path:
+    """Return a repository without a commit, which others are copies of: a copy takes no process."""
     root = _folder()
-    git(root, "init", "--quiet", "--template=", "--initial-branch=main")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    return root
+
+
+def commit_all(root: Path, *tags: str) -> None:
+    """Make a repository of a directory: one commit of all its files on `main`, with these tags."""
+    shutil.copytree(_empty() / ".git", root / ".git")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "all")
+    for name in tags:
+        _tag(root, name)
+
+
+@cache
+def _first() -> Path:
+    """Return the repository that a script begins with."""
+    root = _folder()
     _write(root, "file")
-    git(root, "add", "file")
-    git(root, "commit", "--quiet", "--message", "first")
+    commit_all(root)
     return root
 
 

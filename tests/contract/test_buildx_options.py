@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout
+from gitscript import commit_all
 
 from fakes import words_after
 
@@ -161,10 +162,7 @@ def test_a_directory_of_a_release_is_that_of_the_commit(make_checkout: Make) -> 
     checkout = make_checkout("FROM scratch\nCOPY --from=extra / /\n", config)
     (checkout.root / "assets").mkdir()
     (checkout.root / "assets" / "file").touch()
-    checkout.git("init", "--quiet", "--initial-branch=main")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "all")
-    checkout.git("tag", "v1.2.3")
+    commit_all(checkout.root, "v1.2.3")
     done = checkout.invoke("docker-build", "--dry-run", "--output", "oci")
     assert done.returncode == 0, done.stderr
     assert '--build-context extra="$CONTEXT"/files/assets ' in done.stdout

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import git
+from gitscript import commit_all
 
 from buildlib.build import preflight
 from buildlib.build.argv import build_line, buildx_argv
@@ -27,9 +27,7 @@ CONFIG = 'image = "me/thing"\nbinary-target = "b"\n[run]\ndata-path = "/data"\n'
 def _project(root: Path, config: str = CONFIG, dockerfile: str = "FROM scratch\n") -> Project:
     """Return a project in a real repository with everything committed that is there."""
     write_project(root, config, dockerfile)
-    git(root, "init", "--quiet", "--initial-branch=main", ".")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message=c")
+    commit_all(root)
     return a_project(root, git=git_facts(root=root))
 
 

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import TASKS, Checkout, git
+from conftest import TASKS, Checkout
+from gitscript import commit_all
 from goldenfiles import FOLDER, Golden, masked
 
 CONFIG = """\
@@ -66,10 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     }
     for name, text in files.items():
         (root / name).write_text(text, encoding="utf-8")
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "all")
-    git(root, "tag", "v1.2.3")
+    commit_all(root, "v1.2.3")
     programs = root.parent / "programs"
     programs.mkdir()
     for name in ("git", "sh"):

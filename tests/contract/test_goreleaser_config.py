@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Checkout
+from gitscript import commit_all
 
 CONFIG = """
 platforms = ["linux/amd64", "linux/arm64"]
@@ -21,9 +22,7 @@ Make = Callable[..., Checkout]
 @pytest.fixture
 def checkout(make_checkout: Make) -> Checkout:
     made = make_checkout("FROM alpine:3.22\n", CONFIG)
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message", "one")
+    commit_all(made.root)
     return made
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TASKS, UNMEASURED, git
+from conftest import ROOT, TASKS, UNMEASURED
+from gitscript import commit_all
 
 COUNT = 100
 DOCKERFILE = """\
@@ -49,10 +50,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tables.append(f'[images.{name}]\ncontext = "services/{name}"\n{prefix}run.port = 8080\n')
     (root / "buildlib.toml").write_text("\n".join(('image = "shop"', *tables)), encoding="utf-8")
     (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "all")
-    git(root, "tag", "v1.0.0")
+    commit_all(root, "v1.0.0")
     (root / "services" / "image-07" / "src" / "main.c").write_text("int x;\n", encoding="utf-8")
     return root
 

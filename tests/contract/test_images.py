@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TASKS, Checkout, git
+from gitscript import commit_all
 
 from buildlib.tasks.collection import TASKS as TASKS_OF_OURS
 from buildlib.tasks.options import fresh
@@ -66,11 +67,7 @@ def make_shop(root: Path, programs: Path, config: str = CONFIG) -> Checkout:
     for name, text in {**FILES, "buildlib.toml": config}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "all")
-    git(root, "tag", "v1.2.3")
-    git(root, "tag", "api/v4.5.6")
+    commit_all(root, "v1.2.3", "api/v4.5.6")
     env = {
         "BUILDLIB_BASE_IMAGES": "",
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -18,6 +18,7 @@ import inprocess
 import plumbum
 import pytest
 from conftest import ROOT, UNMEASURED, Checkout
+from gitscript import commit_all
 
 from buildlib import interrupts
 
@@ -100,10 +101,7 @@ for one in (fails, ends, breaks, prints, interrupted, begins, messes):
 def checkout(make_checkout: Make) -> Checkout:
     made = make_checkout("FROM scratch AS final\n")
     _with_tasks(made.root)
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message", "all")
-    made.git("tag", "v1.2.3")
+    commit_all(made.root, "v1.2.3")
     return made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Checkout
+from gitscript import commit_all, exclude
 from invoke.tasks import Task
 
 from buildlib.publish.receipt import GateRecord, Receipt, write_receipt
@@ -48,11 +49,8 @@ def shop(make_checkout: Callable[..., Checkout], tmp_path: Path) -> Checkout:
     made = make_checkout(DOCKERFILE, CONFIG)
     for name in ("program", "cosign.pub"):
         (made.root / name).write_text("x\n", encoding="utf-8")
-    made.git("init", "--quiet", "--initial-branch=main")
     (made.root / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message", "all")
-    made.git("tag", "v1.2.3")
+    commit_all(made.root, "v1.2.3")
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("git", "sh"):
@@ -177,7 +175,7 @@ def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkou
     ],
 )
 def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str, folder: str) -> None:
-    (shop.root / ".git/info/exclude").write_text("dist/\n", encoding="utf-8")
+    exclude(shop.root, "dist/")
     if "api" in how:
         with (shop.root / "buildlib.toml").open("a", encoding="utf-8") as file:
             file.write('[images.api]\ndockerfile = "Dockerfile"\n')

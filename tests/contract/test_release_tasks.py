@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, git
-from gitscript import run_word
+from gitscript import commit_all, run_word
 
 Make = Callable[..., Checkout]
 PERSON = {
@@ -28,10 +28,8 @@ def _repository(
 ) -> Checkout:
     made = make(dockerfile, config)
     checkout = Checkout(made.root, made.image, PERSON)
-    checkout.git("init", "--quiet", "--initial-branch=main")
     (checkout.root / "file").write_text("x", encoding="utf-8")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "first")
+    commit_all(checkout.root)
     for word in script.split():
         run_word(checkout.root, word)
     return checkout
@@ -330,6 +328,7 @@ def test_a_push_that_fails_leaves_the_tag_and_says_how_to_go_on(
     checkout = _repository(make_checkout)
     origin = _with_remote(checkout, tmp_path)
     hook = Path(origin) / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no tags today >&2\nexit 1\n", encoding="utf-8")
     hook.chmod(0o755)
     done = checkout.invoke("tag", "v1.0.0", "--push")
@@ -444,9 +443,7 @@ ODD = ["with blank", "quo'te\"", "new\nline", "ünï", "-dash"]
 def test_a_repository_at_an_odd_path_is_tagged(make_checkout: Make, name: str) -> None:
     made = make_checkout(folder=name)
     checkout = Checkout(made.root, made.image, PERSON)
-    checkout.git("init", "--quiet", "--initial-branch=main")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "first")
+    commit_all(checkout.root)
     assert checkout.invoke("tag", "v1.0.0").stdout == "v1.0.0\n"
     assert checkout.invoke("version", "--published").stdout.split()[0] == "1.0.0"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
+from gitscript import commit_all
 from smallregistry import SmallRegistry, small_registry
 
 from buildlib.commands.session import Edge
@@ -79,10 +80,7 @@ class World:
     def __init__(self, root: Path, registry: SmallRegistry) -> None:
         self.registry = registry
         write_project(root, CONFIG.format(name=registry.name), "FROM scratch\nCOPY app /\n")
-        git(root, "init", "--quiet", "--initial-branch=main")
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "--message", "all")
-        git(root, "tag", "v1.2.3")
+        commit_all(root, "v1.2.3")
         self.revision = git(root, "rev-parse", "HEAD")
         self.run = _Edge(root)
 

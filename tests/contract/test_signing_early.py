@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, git
+from gitscript import commit_all
 
 from buildlib.doctor.check import MISSING
 from buildlib.doctor.programs import key as doctor_key
@@ -130,9 +131,7 @@ gates = ["scan", "sbom"]
 def test_publishing_tells_all_of_it_before_the_build(make_checkout: Make, tmp_path: Path) -> None:
     checkout = make_checkout(config=EVERYTHING)
     (checkout.root / "cosign.key").write_text("x", encoding="utf-8")
-    checkout.git("init", "--quiet", "--initial-branch=main")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "all")
+    commit_all(checkout.root)
     (checkout.root / "new").write_text("x", encoding="utf-8")
     (tmp_path / "bin").mkdir()
     for name in ("git", "env"):

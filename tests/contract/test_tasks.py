@@ -12,17 +12,14 @@ from pathlib import Path
 
 import pytest
 from conftest import MEASURED, Checkout
+from gitscript import commit_all
 
 Make = Callable[..., Checkout]
 INFO = '{"ServerVersion": "%s", "ClientInfo": {"Version": "28.2.2", "Plugins": %s}}'
 
 
 def _committed(checkout: Checkout, *tags: str) -> Checkout:
-    checkout.git("init", "--quiet", "--initial-branch=main")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "all")
-    for tag in tags:
-        checkout.git("tag", tag)
+    commit_all(checkout.root, *tags)
     return checkout
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, docker
+from gitscript import commit_all
 
 from buildlib.build.preflight import version_numbers
 from buildlib.config.buildx_options import OPTIONS
@@ -200,9 +201,7 @@ def test_a_reproduction_has_the_configured_options_too(make_checkout: Make, alpi
     (checkout.root / "assets").mkdir()
     for name in ("word", "assets/file"):
         (checkout.root / name).write_text("hello\n", encoding="utf-8")
-    checkout.git("init", "--quiet", "--initial-branch=main")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "all")
+    commit_all(checkout.root)
     done = checkout.invoke("docker-reproduce", "--platform", "linux/amd64", "--keep", "kept")
     assert done.returncode == 0, done.stderr
     with open_archive(checkout.root / "kept" / "second.oci.tar") as archive:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout
+from gitscript import commit_all
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
@@ -80,9 +81,7 @@ def test_ignored_files_in_the_context_are_a_warning(make_checkout: Make) -> None
     checkout = make_checkout("FROM scratch\nCOPY . /\n")
     (checkout.root / ".gitignore").write_text(".env\n__pycache__\n", encoding="utf-8")
     (checkout.root / ".dockerignore").write_text("__pycache__\n.git\n", encoding="utf-8")
-    checkout.git("init", "--quiet", ".")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message=c")
+    commit_all(checkout.root)
     (checkout.root / ".env").touch()
     done = checkout.invoke("docker-build", "--dry-run")
     assert "the build takes .env, which no commit has" in done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Checkout, docker, git, remove_images
+from gitscript import commit_all
 
 from buildlib.config.load import load_config
 from buildlib.records.store import open_store
@@ -269,9 +270,7 @@ def test_a_proxy_is_handed_on_and_its_password_shown_nowhere(
 
 def test_credentials_in_the_remote_reach_no_label(make_checkout: Make, alpine: str) -> None:
     checkout = make_checkout(_simple(alpine))
-    checkout.git("init", "--quiet")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "x")
+    commit_all(checkout.root)
     checkout.git("remote", "add", "origin", "https://me:hunter2@example.org/me/x.git")
     done = checkout.invoke("docker-build")
     labels = _labels(f"{checkout.image}:latest")

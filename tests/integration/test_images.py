@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from buildkit import container_builder
-from conftest import TASKS, Checkout, docker, git, remove_images
+from conftest import TASKS, Checkout, docker, remove_images
+from gitscript import commit_all
 from registries import Server, docker_config, registry
 from releases import CURRENT
 
@@ -64,10 +65,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         for name, text in files.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8")
-        git(root, "init", "--quiet", "--initial-branch=main")
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "--message", "all")
-        git(root, "tag", "v1.2.3")
+        commit_all(root, "v1.2.3")
         return Checkout(root, image, {"BUILDLIB_BASE_IMAGES": "", **env})
 
     yield made

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Checkout
+from gitscript import commit_all
 
 pytestmark = pytest.mark.engine
 CONFIG = """
@@ -91,9 +92,7 @@ def test_each_fault_is_found_by_its_rule(
     make_checkout: Callable[..., Checkout], alpine: str, broken: Broken
 ) -> None:
     checkout = make_checkout(_dockerfile(alpine, broken.lines), broken.config)
-    checkout.git("init", "--quiet")
-    checkout.git("add", ".")
-    checkout.git("commit", "--quiet", "--message", "first")
+    commit_all(checkout.root)
     built = checkout.invoke("docker-build", "--platform", "linux/amd64")
     assert built.returncode == 0, built.stderr
     done = checkout.invoke("docker-policy", "--json", "--release")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import UNMEASURED, Checkout, docker
+from gitscript import commit_all
 from releases import DOCKERFILE, IGNORE
 
 pytestmark = [pytest.mark.release, pytest.mark.usefixtures("engine")]
@@ -39,9 +40,7 @@ def checkout(make_checkout: Make, tmp_path: Path) -> Checkout:
     (made.root / ".dockerignore").write_text(IGNORE, encoding="utf-8")
     (made.root / ".gitignore").write_text("dist/\n__pycache__/\n", encoding="utf-8")
     (made.root / "program").write_text("one", encoding="utf-8")
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.git("add", "--all")
-    made.git("commit", "--quiet", "--message", "one")
+    commit_all(made.root)
     (tmp_path / "passing").mkdir()
     return replace(made, env={"TMPDIR": str(tmp_path / "passing")})
 
