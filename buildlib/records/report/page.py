@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from buildlib.files import counted, human_size
@@ -73,19 +74,10 @@ def render(
         comparison: with another build.
         images: heading, columns and rows of tables about both images.
     """
-    folder = files("buildlib.records.report").joinpath("templates")
-    pieces = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _PIECES}
-    environment = Environment(
-        loader=DictLoader(pieces),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pieces = _pieces()
     # Ours, and the same whatever the record has.
     style, script = (Markup(pieces[name]) for name in _PIECES[1:])  # noqa: S704
-    return environment.get_template(_PIECES[0]).render(
+    return _template().render(
         style=style,
         script=script,
         style_hash=_hash(style),
@@ -100,6 +92,25 @@ def render(
         size=human_size,
         limit=_ROWS,
     )
+
+
+@cache
+def _pieces() -> dict[str, str]:
+    folder = files("buildlib.records.report").joinpath("templates")
+    return {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _PIECES}
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=DictLoader(_pieces()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(_PIECES[0])
 
 
 def _shown(value: object) -> object:
