@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from conftest import Checkout
@@ -17,29 +17,24 @@ Make = Callable[..., Checkout]
 TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values()}
 
 
-def _options() -> Iterator[tuple[str, str]]:
-    for name, task in TASKS.items():
-        for option in fresh(task).get_arguments():
-            if option.takes_value:
-                yield name, to_flag(str(option.name))
+def _flags(name: str, wanted: Callable[[Argument], bool]) -> list[str]:
+    """Return the options of a task that are wanted."""
+    arguments = fresh(TASKS[name]).get_arguments()
+    return [to_flag(str(one.name)) for one in arguments if wanted(one)]
+
+
+def _all_flags(wanted: Callable[[Argument], bool]) -> dict[str, list[str]]:
+    """Return such options of each task that has any."""
+    return {name: flags for name in TASKS if (flags := _flags(name, wanted))}
 
 
 def _positional(name: str) -> list[str]:
-    return ["x" for option in fresh(TASKS[name]).get_arguments() if _is_positional(option)]
+    return ["x" for _ in _flags(name, lambda one: bool(one.positional))]
 
 
-def _is_positional(option: Argument) -> bool:
-    return bool(option.positional)
-
-
-OPTIONS = sorted(_options())
+OPTIONS = _all_flags(lambda one: bool(one.takes_value))
 # These have a value of their own without one.
-BARE = {
-    (name, to_flag(str(option.name)))
-    for name, task in TASKS.items()
-    for option in fresh(task).get_arguments()
-    if option.optional
-}
+BARE = _all_flags(lambda one: bool(one.optional))
 WITHOUT = {"nothing at all", "another option", "the end of our words"}
 FORMS: dict[str, Callable[[str], list[str]]] = {
     "an empty word": lambda flag: [flag, ""],
@@ -53,12 +48,7 @@ FORMS: dict[str, Callable[[str], list[str]]] = {
 
 
 # "$ONE,$TWO", and neither is set.
-LISTS = sorted(
-    (name, to_flag(str(option.name)))
-    for name, task in TASKS.items()
-    for option in fresh(task).get_arguments()
-    if option.kind is list
-)
+LISTS = _all_flags(lambda one: one.kind is list)
 
 
 def _load(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -67,49 +57,50 @@ def _load(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 
 
 def test_there_are_options_to_try() -> None:
-    assert len(OPTIONS) > 60
-    assert {("docker-publish", "--registry"), ("docker-build", "--tag")} < set(OPTIONS)
+    assert sum(map(len, OPTIONS.values())) > 60
+    assert "--registry" in OPTIONS["docker-publish"]
+    assert "--tag" in OPTIONS["docker-build"]
 
 
 @pytest.mark.unmeasured
-@pytest.mark.parametrize(("name", "flag"), OPTIONS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_without_its_value_ends_with_2_and_its_name(
-    name: str, flag: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forms = FORMS.keys() - (WITHOUT if (name, flag) in BARE else set())
-    for form in map(FORMS.__getitem__, sorted(forms)):
-        for before in ([name], ["--echo", "docker." + name], ["config", name]):
-            with pytest.raises(Exit) as caught:
-                _load(monkeypatch, *before, *_positional(name), *form(flag))
-            assert caught.value.code == 2
-            assert f"error: {flag} needs a value" in (caught.value.message or "")
+    for flag in OPTIONS[name]:
+        forms = FORMS.keys() - (WITHOUT if flag in BARE.get(name, ()) else set())
+        for form in map(FORMS.__getitem__, sorted(forms)):
+            for before in ([name], ["--echo", "docker." + name], ["config", name]):
+                with pytest.raises(Exit, match=f"error: {flag} needs a value") as caught:
+                    _load(monkeypatch, *before, *_positional(name), *form(flag))
+                assert caught.value.code == 2
 
 
-@pytest.mark.parametrize(("name", "flag"), sorted(BARE))
-def test_an_option_may_have_a_value_of_its_own(
-    name: str, flag: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for words in ([flag], [flag, "--dry-run"], [flag, "x"]):
-        _load(monkeypatch, name, *words)
+@pytest.mark.parametrize("name", BARE)
+def test_an_option_may_have_a_value_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flag in BARE[name]:
+        for words in ([flag], [flag, "--dry-run"], [flag, "x"]):
+            _load(monkeypatch, name, *words)
 
 
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("value", [",", " , ,", "\n", "\t,\r\n"])
-@pytest.mark.parametrize(("name", "flag"), LISTS)
-def test_a_list_of_nothing_is_empty(
-    name: str, flag: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for words in ([flag, value], [f"{flag}={value}"], [flag, "x", flag, value]):
-        with pytest.raises(Exit, match=f"{flag} needs a value"):
-            _load(monkeypatch, name, *_positional(name), *words)
-    _load(monkeypatch, name, *_positional(name), flag, "x,")
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_nothing_is_empty(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flag in LISTS[name]:
+        for words in ([flag, value], [f"{flag}={value}"], [flag, "x", flag, value]):
+            with pytest.raises(Exit, match=f"{flag} needs a value"):
+                _load(monkeypatch, name, *_positional(name), *words)
+        _load(monkeypatch, name, *_positional(name), flag, "x,")
 
 
 @pytest.mark.unmeasured
-@pytest.mark.parametrize(("name", "flag"), OPTIONS)
-def test_an_option_with_its_value_is_taken(name: str, flag: str) -> None:
-    for words in ([flag, "x"], [f"{flag}=x"], [flag, "x", flag, "y"], [flag, "x="], [flag, "--a="]):
-        check_values(["invoke", name, *_positional(name), *words], TASKS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_with_its_value_is_taken(name: str) -> None:
+    for flag in OPTIONS[name]:
+        twice = [flag, "x", flag, "y"]
+        for words in ([flag, "x"], [f"{flag}=x"], twice, [flag, "x="], [flag, "--a="]):
+            check_values(["invoke", name, *_positional(name), *words], TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)
