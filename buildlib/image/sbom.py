@@ -151,7 +151,7 @@ def packages_of(archive: Archive, image: Image, executor: Runner) -> dict[str, s
         GateError: syft could not read the image, or wrote what can't be understood (exit 7).
     """
     with passing_folder("packages") as folder:
-        made = _sbom(archive, image, "image", folder, executor)
+        made = _sbom(archive, image, "image", folder / "packages", executor)
         return packages_in(Path(made.files[0]))
 
 

@@ -340,7 +340,12 @@ def _pair(folder: Path) -> tuple[Path, Path]:
     return _write(folder / "old.tar"), new
 
 
-def test_packages_are_compared_by_kind_and_name(tmp_path: Path) -> None:
+def test_packages_are_compared_by_kind_and_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(passing))
     old = [("pkg:npm/%40a/b@1.0?x=y", "1.0"), ("pkg:apk/alpine/gone@1", "1")]
     new = [
         ("pkg:npm/%40a/b@1.1", "1.1"),
@@ -356,6 +361,7 @@ def test_packages_are_compared_by_kind_and_name(tmp_path: Path) -> None:
     ]
     assert "  changed  npm/@a/b          1.0 → 1.1, 1.2" in report.as_text()
     assert report.notes == ()
+    assert list(passing.iterdir()) == []
 
 
 @pytest.mark.parametrize(
