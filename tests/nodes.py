@@ -114,6 +114,8 @@ class Daemon:
             *(self.endpoint, "--addr", f"unix://{self.socket}"),
             *(("--tlscacert", str(self.authority.certificate)) if self.mutual else ()),
             *("--tlscert", str(certificate), "--tlskey", str(key)),
+            # All daemons share the default one: two that start at once can't both listen there.
+            *("--otel-socket-path", str(self.folder / "o")),
             *("--containerd-worker=false", "--oci-worker-net=host"),
             *("--oci-worker-binary", str(wrapper)),
         ]
