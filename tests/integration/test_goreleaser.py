@@ -152,7 +152,9 @@ def _toolchain(root: Path, env: dict[str, str]) -> str:
 def going(tmp_path_factory: pytest.TempPathFactory, servers: list[Server]) -> Iterator[Going]:
     """Give a copy that GoReleaser can release; what it leaves in the engine is removed."""
     folder = tmp_path_factory.mktemp("own")
-    release = own_release(folder, servers, {}, path=PATH)
+    # What is compared does not depend on the cache.
+    cached = "[tool.buildlib.publish]\ncache = true\n"
+    release = own_release(folder, servers, {}, path=PATH, more=cached)
     program = Path(GOTOOLS.ensure("goreleaser", os.environ))
     env = {
         **release.env,

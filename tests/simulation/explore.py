@@ -21,8 +21,8 @@ from simulation.world import Choice, Kind, State, World
 
 Make = Callable[[], Scenario]
 Path = tuple["Path", Choice] | None
-# As many runs as one world remembers.
-_RUNS = 300
+# As many runs as one world remembers: it answers from memory what an earlier one asked.
+_RUNS = 1000
 
 
 @dataclass
