@@ -15,12 +15,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyte
+from pyte.screens import Char
 
 # It makes the terminal the controlling one, so that Ctrl-C is a signal.
 _BEGIN = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
+
+
+def _line(row: Mapping[int, Char]) -> str:
+    """Return a row without what was never written, which is most of a large screen."""
+    return "".join(row[x].data for x in range(max(row, default=-1) + 1)).rstrip()
 
 
 class Terminal:
@@ -77,17 +83,16 @@ class Terminal:
     @property
     def text(self) -> str:
         """What is on the screen, and what has scrolled up, without empty lines at the end."""
-        top = ["".join(row[x].data for x in range(self.screen.columns)).rstrip()
-               for row in self.screen.history.top]  # fmt: skip
-        return "\n".join([*top, *(line.rstrip() for line in self.screen.display)]).rstrip()
+        rows = (self.screen.buffer[y] for y in range(self.screen.lines))
+        return "\n".join(map(_line, [*self.screen.history.top, *rows])).rstrip()
 
     def until(self, shows: Callable[[str], bool]) -> str:
         """Wait for something to be shown."""
         deadline = time.monotonic() + 60
-        while not shows(self.text):
-            assert self._read(0.1), self.text
-            assert time.monotonic() < deadline, self.text
-        return self.text
+        while not shows(text := self.text):
+            assert self._read(0.1), text
+            assert time.monotonic() < deadline, text
+        return text
 
     def ended(self) -> int:
         """Wait for the end, and return the exit code."""
