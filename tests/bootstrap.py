@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 
-from conftest import ROOT, unmeasured
+from conftest import ROOT
 
 SCRIPT = ROOT / "scripts" / "bootstrap.sh"
 
@@ -14,7 +15,7 @@ def define(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run code in a shell that has read the script, which then only defines its functions."""
     return subprocess.run(
         ["bash", "-c", f"source {shlex.quote(str(SCRIPT))}; {code}"],
-        env=unmeasured(**env),
+        env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -179,10 +179,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _state(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[None]:
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep records of the builds of tests away from those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in MEASURED if pytestconfig.getoption("markexpr") == "unit" else ():
+        for name in MEASURED:
             patch.delenv(name)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         # What a workflow runs these tests for is not built by them.
@@ -247,15 +247,8 @@ class Checkout:
         return git(self.root, *words)
 
 
-# Coverage makes a process take twice as long: of one that shows nothing new it is left out. In the
-# session `unit` that is every one that isn't given MEASURED.
+# Coverage makes a process take twice as long: only one that shows what others don't is given these.
 MEASURED = {name: text for name, text in os.environ.items() if name.startswith("COVERAGE_")}
-UNMEASURED: dict[str, str | None] = dict.fromkeys(MEASURED)
-
-
-def unmeasured(env: Mapping[str, str] = os.environ, /, **changes: str) -> dict[str, str]:
-    """Return the environment of a process whose coverage is left out."""
-    return {name: text for name, text in env.items() if name not in UNMEASURED} | changes
 
 
 def run_process(

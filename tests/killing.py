@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from conftest import unmeasured
 from faults import SIGNED, SKIP, Setting
 from releases import UNSIGNED, Release
 
@@ -65,7 +64,7 @@ def kill(release: Release, moment: str, folder: Path, wanted: PublishOptions = U
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=release.root,
-        env=unmeasured(release.env, TMPDIR=str(folder)),
+        env={**release.env, "TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

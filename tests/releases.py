@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from conftest import ROOT, TASKS, git, run_process, start_task, unmeasured
+from conftest import ROOT, TASKS, git, run_process, start_task
 from inprocess import run_task
 from registries import Server, docker_config
 
@@ -108,16 +108,16 @@ class Release:
         return self._done(run_task(words, self.root, {**self.env, **env}))
 
     def invoke_process(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a task in a process of its own, as `Checkout.invoke_process` does; unmeasured."""
-        return self._done(run_process(self.command(*words), self.root, unmeasured(self.env, **env)))
+        """Run a task in a process of its own, as `Checkout.invoke_process` does."""
+        return self._done(run_process(self.command(*words), self.root, {**self.env, **env}))
 
     def _done(self, done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
         self.printed += [done.stdout, done.stderr]
         return done
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
-        """Start a task, as `Checkout.start` does; its coverage is not measured."""
-        return start_task(self.command(*words), self.root, unmeasured(self.env, **env))
+        """Start a task, as `Checkout.start` does."""
+        return start_task(self.command(*words), self.root, {**self.env, **env})
 
     def forget(self) -> None:
         """Empty the registries; what they hold is nowhere but on their disks."""

@@ -13,6 +13,8 @@ from invoke.exceptions import Exit
 from buildlib.tasks import collection
 from buildlib.tasks.collection import GROUPS, TASKS
 
+pytestmark = pytest.mark.unmeasured
+
 Make = Callable[..., Checkout]
 NAMES = [*TASKS]
 
@@ -40,7 +42,6 @@ def test_the_list_for_programs_is_invoke_s_own(make_checkout: Make) -> None:
     assert "docker-build\n" in make_checkout(folder="b").invoke("--complete", "--", "").stdout
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", NAMES)
 def test_help_behind_a_task_is_that_of_the_task(make_checkout: Make, name: str) -> None:
     checkout = make_checkout()

@@ -12,6 +12,8 @@ from gitscript import new_repository, run_word
 
 from buildlib.git.facts import GitFacts, read_git_facts
 
+pytestmark = pytest.mark.unmeasured
+
 TAGS = (
     "v1.0.0", "v1.10.0", "v2.0.0-rc.1", "v2.0.0", "1.5.0", "cli/v3.0.0", "nightly", "v1-dirty",
     "x-1-gabcdef0", "v1.0.0-4-gdeadbee", "v1.0.0+build.5", "20200110-RC2", "ünï", "a-dirty-dirty",

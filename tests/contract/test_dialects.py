@@ -10,6 +10,8 @@ from hostile import PATH, hostile_registry
 
 from buildlib.errors import BuildlibError
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.mark.parametrize("dialect", [pytest.param(one, id=one.name) for one in DIALECTS])
 def test_what_docker_gets_through_is_got_through(dialect: Dialect, tmp_path: Path) -> None:
@@ -63,7 +65,6 @@ REFUSED = {
 } | {status: str(status) for status in (404, 429, 500, 502, 503, 504)}
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("status", REFUSED)
 @pytest.mark.parametrize(
     ("what", "request_", "named"),

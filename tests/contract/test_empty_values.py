@@ -13,6 +13,8 @@ from invoke.parser.context import to_flag
 from buildlib.tasks import collection
 from buildlib.tasks.options import check_values, fresh
 
+pytestmark = pytest.mark.unmeasured
+
 Make = Callable[..., Checkout]
 TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values()}
 
@@ -62,7 +64,6 @@ def test_there_are_options_to_try() -> None:
     assert "--tag" in OPTIONS["docker-build"]
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_without_its_value_ends_with_2_and_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +84,6 @@ def test_an_option_may_have_a_value_of_its_own(name: str, monkeypatch: pytest.Mo
             _load(monkeypatch, name, *words)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("value", [",", " , ,", "\n", "\t,\r\n"])
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_of_nothing_is_empty(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,6 @@ def test_a_list_of_nothing_is_empty(name: str, value: str, monkeypatch: pytest.M
         _load(monkeypatch, name, *_positional(name), flag, "x,")
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_with_its_value_is_taken(name: str) -> None:
     for flag in OPTIONS[name]:

@@ -15,6 +15,8 @@ from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import Transport
 from buildlib.retry import Patience
 
+pytestmark = pytest.mark.unmeasured
+
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
 KNOWN = Credentials(username="ann", secret="pass", source="the test")
 PATH = "/v2/team/thing"

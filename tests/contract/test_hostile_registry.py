@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, unmeasured
+from conftest import ROOT
 from hostile import LAYER, PATH, TAGS, VERSION, Hostile, Wire, hostile_registry, unknown
 from ociwriter import OciWriter
 from registries import KNOWN
@@ -1131,7 +1131,10 @@ def test_none_takes_more_memory_than_is_there(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        env=unmeasured(PYTHONPATH=os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "contract")))),
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "contract"))),
+        },
         capture_output=True,
         text=True,
         timeout=400,

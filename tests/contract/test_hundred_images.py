@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TASKS, UNMEASURED
+from conftest import ROOT, TASKS
 from gitscript import commit_all
 
 COUNT = 100
@@ -58,8 +58,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _cost(root: Path, *words: str) -> tuple[float, int, str]:
     """Return the processor's seconds and the memory of a task with its processes."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "BUILDLIB_BASE_IMAGES": ""}
-    for name in UNMEASURED:
-        env.pop(name, None)
     invoke = [sys.executable, "-m", "invoke", *words]
     argv = [sys.executable, "-c", MEASURE, *invoke]
     done = subprocess.run(argv, cwd=root, env=env, capture_output=True, text=True, check=True)

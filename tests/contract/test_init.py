@@ -196,6 +196,7 @@ def test_nothing_that_is_there_is_overwritten(make: Make) -> None:
         assert f"add to {name}, as it is not overwritten:" in done.stdout
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("own", ["", "from invoke import Collection\nns = Collection()\n"])
 def test_the_lines_for_other_tasks_work(make: Make, own: str) -> None:
     shop = make()
@@ -240,6 +241,7 @@ def test_it_is_written_beside_the_dockerfile_above(make: Make) -> None:
     assert shop.names() == sorted(["Dockerfile", *WRITTEN])
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("files", "words", "settings"),
     [
@@ -380,6 +382,7 @@ def test_a_bare_repository_is_refused(make: Make) -> None:
     assert (done.returncode, "a bare repository has no files to build" in done.stderr) == (2, True)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", ["a b", "-x", "ünï", "q'\"", "new\nline", "{x}", "%s"])
 def test_a_directory_may_have_any_name(make: Make, name: str) -> None:
     shop = make(name=name, remote="x")

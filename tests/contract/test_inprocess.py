@@ -17,10 +17,12 @@ from typing import Any
 import inprocess
 import plumbum
 import pytest
-from conftest import ROOT, UNMEASURED, Checkout
+from conftest import ROOT, Checkout
 from gitscript import commit_all
 
 from buildlib import interrupts
+
+pytestmark = pytest.mark.unmeasured
 
 Make = Callable[..., Checkout]
 TASKS = """\
@@ -195,7 +197,7 @@ LINES = (
 def test_a_task_ends_and_prints_as_in_a_process_of_its_own(checkout: Checkout, line: str) -> None:
     # Coverage has seen it all in this process.
     here = checkout.invoke(*line.split())
-    there = checkout.invoke_process(*line.split(), **UNMEASURED)
+    there = checkout.invoke_process(*line.split())
     assert (here.returncode, here.stdout) == (there.returncode, there.stdout)
     assert here.stderr == there.stderr
 

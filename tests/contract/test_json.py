@@ -125,6 +125,7 @@ def test_every_task_with_json_is_tried_here() -> None:
     assert PLANNED.keys() == _names("json", "dry_run") - ELSEWHERE
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("task", "words"), FAILING.items(), ids=FAILING)
 def test_an_error_is_an_object_with_the_same_exit_code(
     shop: Checkout, task: str, words: str
@@ -166,6 +167,7 @@ def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkou
     assert (code, len(found["bases"])) == (6, 1)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("how", "folder"),
     [

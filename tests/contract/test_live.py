@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import UNMEASURED, Checkout, run_process
+from conftest import Checkout, run_process
 from terminal import Terminal, on_a_terminal
 
 Make = Callable[..., Checkout]
@@ -85,7 +85,7 @@ cat last
     (folder / "docker").write_text(script, encoding="utf-8")
     (folder / "docker").chmod(0o755)
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    return Checkout(checkout.root, checkout.image, {**UNMEASURED, "PATH": path, "TERM": "xterm"})  # type: ignore[dict-item]
+    return Checkout(checkout.root, checkout.image, {"PATH": path, "TERM": "xterm"})
 
 
 @contextmanager

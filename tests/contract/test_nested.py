@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from conftest import Checkout
 
+pytestmark = pytest.mark.unmeasured
+
 Make = Callable[..., Checkout]
 OTHERS = """
 from pathlib import Path

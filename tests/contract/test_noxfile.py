@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEASURED, ROOT, Checkout, unmeasured
+from conftest import MEASURED, ROOT, Checkout
 
 from buildlib.commands.templates import NOXFILE
 
@@ -26,7 +26,7 @@ def _nox(root: Path, *words: str, **env: str) -> str:
     done = subprocess.run(
         argv,
         cwd=root,
-        env=unmeasured(PYTHONPATH=str(ROOT), NO_COLOR="1", **env),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **env},
         capture_output=True,
         text=True,
         check=False,
@@ -183,7 +183,7 @@ def test_what_is_wrong_is_said_when_the_noxfile_is_loaded(
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=root,
-        env=unmeasured(PYTHONPATH=str(ROOT)),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -201,4 +201,6 @@ def test_nox_is_imported_by_this_module_alone() -> None:
         "import buildlib.nox\n"
         "assert 'nox' in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], env=unmeasured(PYTHONPATH=str(ROOT)), check=True)
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
+    )

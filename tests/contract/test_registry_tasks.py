@@ -96,6 +96,7 @@ def test_a_rollback_that_broke_off_goes_no_release_too_far(
     assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
 
 
+@pytest.mark.unmeasured
 def test_that_the_registries_are_asked_is_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_is_no_version_here_moves_nothing(world: World, version: str) -> No
     assert (world.what("latest"), world.what("1")) == (["1.3.0"] * 2, ["1.3.0"] * 2)
 
 
+@pytest.mark.unmeasured
 def test_latest_moves_last_whatever_the_order_of_the_rules(world: World) -> None:
     world.configure('[tags]\nrules = ["{version}", "latest", "{major}"]\n')
     world.two.refused = {"1"}
@@ -138,6 +140,7 @@ def test_what_moved_is_told_to_programs_as_well(
     assert json.loads(capsys.readouterr().out) == {"digest": good, "tags": [row]}
 
 
+@pytest.mark.unmeasured
 def test_a_registry_that_gets_no_latest_has_no_say(world: World) -> None:
     world.configure('tags = { rules = ["{version}", "{major}"] }\n')
     world.two.tags["latest"] = world.releases["1.2.2"]
@@ -145,6 +148,7 @@ def test_a_registry_that_gets_no_latest_has_no_say(world: World) -> None:
     assert (world.what("latest"), world.what("1")) == (["1.2.3", "1.2.2"], ["1.2.3"] * 2)
 
 
+@pytest.mark.unmeasured
 def test_the_way_back_is_found_by_latest_as_each_registry_calls_it(world: World) -> None:
     own = 'tags = { rules = ["{version}", "latest"] }\n'
     world.configure(own, first='[tags]\nsuffix = "-slim"\n')
@@ -189,6 +193,7 @@ ROLLBACKS = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("rules", "form", "named", "back"), ROLLBACKS.values(), ids=ROLLBACKS)
 def test_a_rollback_reads_tags_as_the_rules_write_them(
     world: World, rules: str, form: str, named: str, back: str
@@ -304,6 +309,7 @@ def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world:
     assert world.what("1.4.0") == ["none", "1.3.0"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("said", "tag", "warned"),
     [

@@ -439,6 +439,7 @@ def test_without_an_identity_git_says_so(make_checkout: Make, tmp_path: Path) ->
 ODD = ["with blank", "quo'te\"", "new\nline", "ünï", "-dash"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", ODD)
 def test_a_repository_at_an_odd_path_is_tagged(make_checkout: Make, name: str) -> None:
     made = make_checkout(folder=name)

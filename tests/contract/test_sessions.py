@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, pytest_collection_modifyitems, pytest_ignore_collect, unmeasured
+from conftest import ROOT, pytest_collection_modifyitems, pytest_ignore_collect
 
 ALWAYS = {
     *("lint", "unit", "app_tests", "browser", "engine", "release", "coverage", "simulation"),
@@ -20,7 +20,7 @@ ALWAYS = {
 def _nox(path: Path | str, *words: str, **more: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *words],
-        env=unmeasured(PATH=str(path), NO_COLOR="1", **more),
+        env={**os.environ, "PATH": str(path), "NO_COLOR": "1", **more},
         capture_output=True,
         text=True,
         check=True,
@@ -60,7 +60,7 @@ def test_daemons_are_not_started_without_root(tmp_path: Path, name: str) -> None
             *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
             *("--no-install", "--force-venv-backend", "none", "--session", name),
         ],
-        env=unmeasured(PYTHONPATH=str(tmp_path), PATH=str(tmp_path), NO_COLOR="1"),
+        env={**os.environ, **dict.fromkeys(("PYTHONPATH", "PATH"), str(tmp_path)), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -92,7 +92,8 @@ def test_each_toolchain_runs_the_tests_outside_of_the_checkout(tmp_path: Path, f
     _program(root / "scripts/bootstrap.sh", BOOTSTRAP)
     _program(bin_ / "python", 'echo "asked: $1 with $(($# - 1))"')
     (bin_ / "sitecustomize.py").write_text("import os\nos.geteuid = lambda: 0\n", encoding="utf-8")
-    env = unmeasured(PYTHONPATH=str(bin_), PATH=str(bin_), NO_COLOR="1", FAILS=fails)
+    here = dict.fromkeys(("PYTHONPATH", "PATH"), str(bin_))
+    env = {**os.environ, **here, "NO_COLOR": "1", "FAILS": fails}
     env.pop("TMPDIR", None)
     words = ("--no-install", "--force-venv-backend", "none", "--session", "engines")
     done = subprocess.run(

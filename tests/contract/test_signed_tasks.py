@@ -163,6 +163,7 @@ def test_what_is_no_image_gets_none_either(world: World) -> None:
     assert world.run.cosign.said == []
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "part",
     [
@@ -290,6 +291,7 @@ def _annotated(world: World, version: str, tag: str) -> str:
     return world.registry.keep({"manifests": [], **said}, INDEX, tag)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("rules", "scheme", "version", "tag", "good"), NAMED.values(), ids=NAMED)
 def test_a_tag_names_the_version_that_is_signed(
     world: World, rules: str, scheme: str, version: str, tag: str, *, good: bool
@@ -323,6 +325,7 @@ def test_without_an_annotation_the_images_say_it(world: World, said: str, *, goo
             verify(world.run, f"{world.registry.name}:1.2.0", SIGNED, as_json=False)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("scheme", ["semver", "pep440", "calver", "any"])
 @pytest.mark.parametrize("rules", ["", '["{version}-slim", "{major}.{minor}-slim"]'])
 def test_a_snapshot_passes_for_no_release_by_any_scheme(

@@ -100,6 +100,7 @@ def test_config_tells_no_secret(make_checkout: Make) -> None:
         assert "hunter2" not in shown
 
 
+@pytest.mark.unmeasured
 def test_every_task_has_help(make_checkout: Make) -> None:
     checkout = make_checkout()
     listing = checkout.invoke("--list").stdout
@@ -184,6 +185,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("words", "env", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_with_code_2(
     make_checkout: Make, words: list[str], env: dict[str, str | None], message: str
@@ -207,6 +209,7 @@ BROKEN = {
 }  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("config", "dockerfile", "ignore", "message"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_repository_is_refused_with_code_2(
     make_checkout: Make, config: str, dockerfile: str, ignore: str, message: str
@@ -317,6 +320,7 @@ def test_whoever_has_read_enough_ends_a_task_without_another_word(make_checkout:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.unmeasured
 def test_a_docker_that_can_not_be_started_is_told(make_checkout: Make, tmp_path: Path) -> None:
     checkout = make_checkout()
     docker = tmp_path / "bin" / "docker"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from conftest import GOTOOLS, ROOT, unmeasured
+from conftest import GOTOOLS, ROOT
 from invoke.loader import FilesystemLoader
 from invoke.parser import Parser
 
@@ -152,7 +152,7 @@ def test_who_versions_and_builds_sees_the_whole_history() -> None:
 def _listed(*words: str, path: Path | None = None) -> Mapping[str, bool]:
     """Return all sessions by name, and whether these words choose them; `path` is PATH's first."""
     argv = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", *words]
-    env = unmeasured(PATH=f"{path or ''}{os.pathsep}{os.environ['PATH']}")
+    env = {**os.environ, "PATH": f"{path or ''}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
     lines = [line.split() for line in done.stdout.splitlines()]
     return {words[1]: words[0] == "*" for words in lines if words[:1] in (["*"], ["-"])}
@@ -229,9 +229,7 @@ def test_what_the_scripts_are_told_they_understand(tmp_path: Path) -> None:
         if words[0] == "scripts/propose.py":
             words = [str(report) if word.endswith(".sarif") else word for word in words]
             argv = [sys.executable, *words, "--dry-run"]
-            done = subprocess.run(
-                argv, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
         if words[0] == "scripts/containerd-store.sh":
             assert words[1:] == ["--restart"]
@@ -284,9 +282,7 @@ def test_what_is_tried_every_week_is_among_the_tests() -> None:
     assert "two_interrupts" in (TESTS / "integration" / "test_interrupts.py").read_text("utf-8")
     files = ["tests/integration/test_publish_matrix.py", "tests/unit/test_mutants.py"]
     argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "faults", *files]
-    done = subprocess.run(
-        argv, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in (
         *("a_fault_at_any_request", "a_fault_while_it_is_signed", "killed_after_any_step"),
@@ -438,7 +434,7 @@ def test_jobs_of_one_workflow_release_side_by_side(tmp_path: Path) -> None:
     assert "${{" not in step["run"]
     outputs = tmp_path / "outputs"
     for release in ("a/b x", "a-b x", "a/b x --only y", "a/b x"):
-        env = unmeasured(RELEASE=release, GITHUB_OUTPUT=str(outputs))
+        env = {**os.environ, "RELEASE": release, "GITHUB_OUTPUT": str(outputs)}
         argv = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
         subprocess.run(argv, env=env, check=True)
     *names, again = outputs.read_text("utf-8").splitlines()
@@ -480,7 +476,12 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
             }
             argv = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
             done = subprocess.run(
-                argv, cwd=here, env=unmeasured(**env), capture_output=True, text=True, check=True
+                argv,
+                cwd=here,
+                env={**os.environ, **env},
+                capture_output=True,
+                text=True,
+                check=True,
             )
             printed.append(done.stdout.strip().replace(str(source), "SOURCE"))
     run = "--install-engine python -m buildlib docker-smoke --platform * in here"
@@ -514,7 +515,7 @@ def test_the_lines_that_call_it_are_in_the_documentation_and_clean(tmp_path: Pat
     assert api["with"]["checks"].replace(f" {only}", "") == checks
     zizmor = str(Path(sys.executable).parent / "zizmor")
     argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(tmp_path)]
-    done = subprocess.run(argv, env=unmeasured(), capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     (job,) = _load(path)["jobs"].values()
     granted = job["permissions"]

@@ -23,7 +23,7 @@ from urllib.request import urlopen
 
 import pytest
 from adoptcorpus import FOLDER, Repository, read, to_toml
-from conftest import GOTOOLS, Checkout, docker, git, remove_images, run_process, shared, unmeasured
+from conftest import GOTOOLS, Checkout, docker, git, remove_images, run_process, shared
 from registries import Server, docker_config, registry
 
 from buildlib.adopt.sources import docker_lines
@@ -226,7 +226,7 @@ def _adopted(repository: Repository, checkout: Checkout, server: Server, base: s
     git(root, "tag", f"{prefix}1.2.2")
     argv = [sys.executable, "-m", "buildlib", "init", "--yes"]
     # What `init` finds is measured with the corpus, and its questions in tests/contract.
-    begun = run_process(argv, root, unmeasured(checkout.environment({})))
+    begun = run_process(argv, root, checkout.environment({}))
     assert begun.returncode == 0, begun.stdout + begun.stderr
     asked = re.findall(r"^add to buildlib.toml, .*:\n((?:  .*\n)+)", begun.stdout, re.MULTILINE)
     # Where it is pushed to is the user's choice.

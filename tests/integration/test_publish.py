@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from buildkit import container_builder
-from conftest import ROOT, git, unmeasured
+from conftest import ROOT, git
 from ociwriter import ELF
 from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
 from releases import BUILDKIT, PATH, PLAIN, STATED, UNSIGNED, Release, make_release
@@ -170,7 +170,7 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
         ["bash", "-c", script],
         # It knows where it belongs.
         cwd=release.root.parent,
-        env=unmeasured(release.env),
+        env=release.env,
         capture_output=True,
         text=True,
         check=False,

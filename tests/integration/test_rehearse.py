@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import UNMEASURED, Checkout, docker
+from conftest import Checkout, docker
 from gitscript import commit_all
 from releases import DOCKERFILE, IGNORE
 
@@ -108,7 +108,7 @@ def test_killed_it_leaves_no_registry(
 ) -> None:
     passing = Path(checkout.env["TMPDIR"])
     # A process that is killed writes no coverage.
-    process = checkout.start("docker-rehearse", **UNMEASURED)
+    process = checkout.start("docker-rehearse")
     end_group(process)
     assert process.stdout
     assert any(line.startswith("pushing ") for line in process.stdout)

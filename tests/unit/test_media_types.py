@@ -25,6 +25,8 @@ from buildlib.registry.transfer import documents_of, manifests_of, pulled
 from buildlib.registry.transport import Transport
 from buildlib.reproduce.diff import compare
 
+pytestmark = pytest.mark.unmeasured
+
 OCI = "application/vnd.oci.image.layer.v1.tar"
 SCHEMA_2 = "application/vnd.docker.image.rootfs.diff.tar"
 ARM, AMD = ("linux", "arm64"), ("linux", "amd64")

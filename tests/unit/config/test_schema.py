@@ -39,6 +39,7 @@ def test_the_reference_is_current(
     assert _reference().main() == 0, capsys.readouterr().err
 
 
+@pytest.mark.unmeasured
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(json_schema())
     assert tuple(json_schema()["properties"]) == known_keys()

@@ -21,6 +21,8 @@ from buildlib.records.report.markdown import as_markdown, publication
 from buildlib.records.report.page import render
 from buildlib.records.report.trace import as_otlp
 
+pytestmark = pytest.mark.unmeasured
+
 BEFORE, NOW = shop()
 # Written in halves: whoever looks for secrets in this repository should find none.
 TOKEN = "ghp_" + "a1b2c3" * 7
@@ -91,7 +93,6 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone() -> None:
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-@pytest.mark.unmeasured
 def test_a_page_of_500_steps_with_long_logs_is_small() -> None:
     record = many(500)
     page = render(record, history=[record] * 30, comparison=compare(record, BEFORE))
