@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, load_script
+from conftest import ROOT, git, load_script
+from gitscript import commit_all
 
 from buildlib.findings.finding import Level
 from buildlib.findings.sarif import as_sarif
@@ -99,29 +101,36 @@ class World:
         (self.folder / name).write_text(json.dumps(answer), encoding="utf-8")
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    gh = tmp_path / "bin" / "gh"
+@pytest.fixture(scope="module", name="first")
+def _first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the world of each test is a copy of."""
+    folder = tmp_path_factory.mktemp("first")
+    gh = folder / "bin" / "gh"
     gh.parent.mkdir()
     gh.write_text(GH, encoding="utf-8")
     gh.chmod(0o755)
+    (folder / "remote.git").mkdir()
+    git(folder / "remote.git", "init", "--quiet", "--bare", "--initial-branch=main")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    (checkout / "Dockerfile").write_text("FROM alpine:3.21\n", encoding="utf-8")
+    commit_all(checkout)
+    # The same in each copy.
+    git(checkout, "remote", "add", "origin", "../remote.git")
+    git(checkout, "push", "--quiet", "origin", "main")
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path, first: Path) -> World:
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
     env = {
-        "PATH": f"{gh.parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GH_FOLDER": str(tmp_path),
     }
-    made = World(tmp_path, env)
-    for name in ("remote.git", "checkout"):
-        (tmp_path / name).mkdir()
-    made.git("init", "--quiet", "--bare", "--initial-branch=main", where="remote.git")
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.change("FROM alpine:3.21\n")
-    made.git("add", ".")
-    made.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "first")
-    made.git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    made.git("push", "--quiet", "origin", "main")
-    return made
+    return World(tmp_path, env)
 
 
 def _words(asked: Sequence[dict[str, Any]]) -> list[str]:
