@@ -470,6 +470,8 @@ def load_script(name: str) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look it up there.
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

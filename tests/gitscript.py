@@ -108,9 +108,14 @@ def _empty() -> Path:
     return root
 
 
+def begin(root: Path) -> None:
+    """Make a repository of a directory, on `main`, without a commit."""
+    shutil.copytree(_empty() / ".git", root / ".git")
+
+
 def commit_all(root: Path, *tags: str) -> None:
     """Make a repository of a directory: one commit of all its files on `main`, with these tags."""
-    shutil.copytree(_empty() / ".git", root / ".git")
+    begin(root)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--allow-empty", "--message", "all")
     for name in tags:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from conftest import ROOT, TASKS, git, run_process, start_task
+from gitscript import begin
 from inprocess import run_task
 from registries import Server, docker_config
 
@@ -169,7 +170,7 @@ def make_release(
     (root / ".dockerignore").write_text(IGNORE, encoding="utf-8")
     (root / ".gitignore").write_text("dist/\n__pycache__/\n", encoding="utf-8")
     (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    git(root, "init", "--quiet", "--initial-branch=main")
+    begin(root)
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -244,7 +245,7 @@ def own_release(
     }
     merged.pop("VERSION", None)
     make_keys(folder, merged)
-    git(root, "init", "--quiet", "--initial-branch=main")
+    begin(root)
     return Release(root, {"first": first, "second": second}, servers, merged)
 
 

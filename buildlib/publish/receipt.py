@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import (
@@ -387,10 +388,16 @@ class _Tag(TypedDict):
     before: str
 
 
+@cache
+def _hints(kind: object) -> dict[str, Any]:
+    """Return the types of a record's fields, which Python makes from text each time."""
+    return get_type_hints(kind)
+
+
 def _fits(value: object, kind: object) -> bool:
     """Return whether a JSON value has a type; a TypedDict needs all of its keys."""
     if is_typeddict(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         return isinstance(value, dict) and all(_fits(value.get(n), hints[n]) for n in hints)
     inner = get_args(kind)
     if get_origin(kind) is list:
@@ -402,9 +409,9 @@ def _fits(value: object, kind: object) -> bool:
     return kind is Any or (isinstance(kind, type) and isinstance(value, kind))
 
 
-def _read(kind: type[_T], found: Mapping[str, Any], **made: object) -> _T:
+def _read(kind: Callable[..., _T], found: Mapping[str, Any], **made: object) -> _T:
     """Return a record from JSON; raises TypeError if a value has the wrong type."""
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {name: value for name, value in found.items() if name in hints} | made
     for name in known.keys() - made.keys():
         _check(name, known[name], hints[name])

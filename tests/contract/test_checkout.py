@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TASKS, Checkout, git
+from gitscript import commit_all
 
 from buildlib.build.argv import build_line
 from buildlib.build.checkout import changes_of, from_commit
@@ -51,8 +52,7 @@ def load(root: Path) -> Project:
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "repo"
     folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    commit(
+    write(
         folder,
         {
             "buildlib.toml": 'image = "thing"\n',
@@ -62,7 +62,7 @@ def root(tmp_path: Path) -> Path:
             "folder/inner": "inner\n",
         },
     )
-    git(folder, "tag", "v1.0.0")
+    commit_all(folder, "v1.0.0")
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from conftest import Checkout
@@ -30,6 +31,7 @@ def _all_flags(wanted: Callable[[Argument], bool]) -> dict[str, list[str]]:
     return {name: flags for name in TASKS if (flags := _flags(name, wanted))}
 
 
+@cache
 def _positional(name: str) -> list[str]:
     return ["x" for _ in _flags(name, lambda one: bool(one.positional))]
 
@@ -70,11 +72,15 @@ def test_an_option_without_its_value_ends_with_2_and_its_name(
 ) -> None:
     for flag in OPTIONS[name]:
         forms = FORMS.keys() - (WITHOUT if flag in BARE.get(name, ()) else set())
-        for form in map(FORMS.__getitem__, sorted(forms)):
-            for before in ([name], ["--echo", "docker." + name], ["config", name]):
-                with pytest.raises(Exit, match=f"error: {flag} needs a value") as caught:
-                    _load(monkeypatch, *before, *_positional(name), *form(flag))
-                assert caught.value.code == 2
+        # What comes before the task is no matter of how the value is missing.
+        lines = [([name], form) for form in sorted(forms)]
+        lines += [
+            (one, "an empty word") for one in (["--echo", "docker." + name], ["config", name])
+        ]
+        for before, form in lines:
+            with pytest.raises(Exit, match=f"error: {flag} needs a value") as caught:
+                _load(monkeypatch, *before, *_positional(name), *FORMS[form](flag))
+            assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("name", BARE)

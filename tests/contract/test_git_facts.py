@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from conftest import git
+from gitscript import begin, new_repository
 
 from buildlib.commands.publish import PublishOptions, PublishPlanner
 from buildlib.commands.session import Edge
@@ -30,12 +31,13 @@ from fakes import a_project, write_project
 
 
 def _repository(root: Path, *, commits: int = 1) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    git(root, "init", "--quiet", "--initial-branch=main")
-    for number in range(commits):
+    if commits == 0:
+        begin(root)
+        return root
+    new_repository(root)
+    for number in range(1, commits):
         (root / "file").write_text(str(number), encoding="utf-8")
-        git(root, "add", "file")
-        git(root, "commit", "--quiet", "--message", f"commit {number}")
+        git(root, "commit", "--quiet", "--all", "--message", f"commit {number}")
     return root
 
 

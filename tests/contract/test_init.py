@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MEASURED, ROOT, Checkout, git, run_process
+from gitscript import begin
 from terminal import on_a_terminal
 
 from buildlib.config.load import load_config
@@ -81,7 +82,7 @@ def make(tmp_path: Path) -> Make:
         root.mkdir()
         repository = Repository(root, "shop", env)
         if remote:
-            git(root, "init", "--quiet")
+            begin(root)
             git(root, "remote", "add", "origin", remote)
         if dockerfile:
             repository.dockerfile(dockerfile)

@@ -55,17 +55,21 @@ def test_the_shortest_noxfile_has_a_session_for_each_check(make_checkout: Make) 
     assert all(one["description"] for one in listed)
 
 
-def test_names_are_chosen_and_two_images_have_sessions_of_their_own(make_checkout: Make) -> None:
+def test_names_are_chosen_and_images_have_sessions_of_their_own(make_checkout: Make) -> None:
     root = make_checkout().root
-    for name in ("api", "worker"):
+    configs = {
+        "api": 'platforms = ["linux/amd64"]\n',
+        "worker": 'platforms = ["linux/arm64"]\n',
+        # Without platforms, smoke is one session.
+        "plain": "",
+    }
+    for name, config in configs.items():
         (root / name).mkdir()
-        (root / name / "buildlib.toml").write_text(
-            f'image = "{name}"\nplatforms = ["linux/{"amd64" if name == "api" else "arm64"}"]\n',
-            encoding="utf-8",
-        )
+        text = f'image = "{name}"\n{config}'
+        (root / name / "buildlib.toml").write_text(text, encoding="utf-8")
     calls = "".join(
         f'buildlib.nox.sessions(Path("{name}"), only=["smoke", "scan"], prefix="{name}_")\n'
-        for name in ("api", "worker")
+        for name in configs
     )
     listed = _listed(root, f"from pathlib import Path\nimport buildlib.nox\n{calls}")
     assert [one["session"] for one in listed] == [
@@ -73,6 +77,8 @@ def test_names_are_chosen_and_two_images_have_sessions_of_their_own(make_checkou
         "api_scan",
         "worker_smoke(linux/arm64)",
         "worker_scan",
+        "plain_smoke",
+        "plain_scan",
     ]
 
 
@@ -88,11 +94,6 @@ def test_each_of_several_images_is_smoked_by_itself(make_checkout: Make) -> None
     ran = _nox(root, "-s", "smoke(worker)", "--", "--dry-run")
     (line,) = [line for line in ran.splitlines() if line.startswith("docker buildx build ")]
     assert "/worker:smoke " in line
-
-
-def test_without_platforms_smoke_is_one_session(make_checkout: Make) -> None:
-    call = 'import buildlib.nox\nbuildlib.nox.sessions(only=["smoke"])\n'
-    assert [one["session"] for one in _listed(make_checkout().root, call)] == ["smoke"]
 
 
 def test_a_session_runs_the_task_with_the_python_of_nox(make_checkout: Make) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 from conftest import Checkout, git
+from gitscript import begin
 
 from buildlib.commands import rehearse
 from buildlib.commands.session import Edge
@@ -48,7 +49,7 @@ attestations = ["slsaprovenance1"]
 def _commit(checkout: Checkout) -> None:
     (checkout.root / ".gitignore").write_text("dist/\n__pycache__/\n*.env\n", encoding="utf-8")
     if not (checkout.root / ".git").exists():
-        checkout.git("init", "--quiet", "--initial-branch=main")
+        begin(checkout.root)
     checkout.git("add", "--all")
     checkout.git("commit", "--quiet", "--message", "x", "--allow-empty")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, git
-from gitscript import commit_all, run_word
+from gitscript import begin, commit_all, run_word
 
 Make = Callable[..., Checkout]
 PERSON = {
@@ -165,7 +165,7 @@ def test_published_refuses_without_a_repository_and_without_a_commit(make_checko
     done = checkout.invoke("version", "--published")
     assert done.returncode == 2
     assert "not a git repository" in done.stderr
-    checkout.git("init", "--quiet")
+    begin(checkout.root)
     done = checkout.invoke("version", "--published")
     assert done.returncode == 2
     assert "no commit yet" in done.stderr

@@ -49,8 +49,15 @@ def test_output_in_ascii_is_no_error(project: Checkout, words: tuple[str, ...]) 
         assert WIDE.encode("ascii", "backslashreplace").decode() in done.stdout
 
 
-@pytest.mark.parametrize("words", ["--list", "--help docker-build", "config", "version --json"])
-@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+# All that is printed fits into the pipe: only who reads nothing is sure to break it, and one task
+# is enough for who reads a line.
+@pytest.mark.parametrize(
+    ("words", "reader"),
+    [
+        ("--list", "head -n 1"),
+        *((one, "true") for one in ("--list", "--help docker-build", "config", "version --json")),
+    ],
+)
 def test_a_reader_that_has_enough_ends_it_quietly(
     project: Checkout, words: str, reader: str
 ) -> None:
@@ -64,7 +71,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(
 @pytest.mark.parametrize(
     "words",
     [
-        *("invoke --list", "invoke version", "invoke config"),
+        *("invoke --list", "invoke config"),
         # What Invoke prints itself is written at the very end.
         "buildlib --print-completion-script bash",
     ],

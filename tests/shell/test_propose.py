@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, git, load_script
+from gitscript import commit_all
 
 from buildlib.findings.finding import Level
 from buildlib.findings.sarif import as_sarif
@@ -21,18 +25,18 @@ from buildlib.scan.report import ScanReport
 from buildlib.terminal.text import to_json
 
 SCRIPT = ROOT / "scripts" / "propose.py"
-# Answers with the file that is named for its first two words, and keeps what it was asked.
+PROPOSE = load_script("propose")
+# Answers with the file that is named for its first two words, and keeps what it was asked: how many
+# words, each of them, and what it read, with a null character behind each.
 GH = """\
-#!{python}
-import json, os, pathlib, sys
-folder = pathlib.Path(os.environ["GH_FOLDER"])
-body = sys.stdin.read()
-with (folder / "asked").open("a", encoding="utf-8") as log:
-    log.write(json.dumps({{"argv": sys.argv[1:], "body": body}}) + "\\n")
-if (folder / "fails").exists():
-    sys.exit("HTTP 403: not for you")
-answer = folder / "-".join(sys.argv[1:3])
-print(answer.read_text("utf-8") if answer.exists() else "")
+#!/bin/sh
+{
+  printf '%s\\0' $# "$@"
+  cat
+  printf '\\0'
+} >>"$GH_FOLDER/asked"
+[ ! -e "$GH_FOLDER/fails" ] || { echo "HTTP 403: not for you" >&2; exit 1; }
+[ ! -e "$GH_FOLDER/$1-$2" ] || cat "$GH_FOLDER/$1-$2"
 """
 TITLE, BODY = "Update the base images", "By invoke docker-bases --update."
 PULL = ("pull-request", "--branch", "automation/bases", "--title", TITLE, "--body", BODY)
@@ -55,10 +59,17 @@ class World:
         return done.stdout.strip()
 
     def propose(self, *words: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, str(SCRIPT), *words]
-        return subprocess.run(
-            argv, cwd=self.checkout, env=self.env, capture_output=True, text=True, check=False
-        )
+        """Run the script in this process: it keeps nothing from one time to the next."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", [str(SCRIPT), *words])
+            patch.chdir(self.checkout)
+            for name in os.environ.keys() | self.env.keys():
+                patch.delenv(name, raising=False)
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            code = PROPOSE.main()
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def done(self, *words: str) -> str:
         done = self.propose(*words)
@@ -79,37 +90,47 @@ class World:
     def asked(self) -> list[dict[str, Any]]:
         """Return what gh was asked since the last time."""
         log = self.folder / "asked"
-        lines = log.read_text("utf-8").splitlines() if log.exists() else []
+        words = iter(log.read_text("utf-8").split("\0")[:-1] if log.exists() else [])
         log.unlink(missing_ok=True)
-        return [json.loads(line) for line in lines]
+        return [
+            {"argv": [next(words) for _ in range(int(count))], "body": next(words)}
+            for count in words
+        ]
 
     def answer(self, name: str, answer: object) -> None:
         (self.folder / name).write_text(json.dumps(answer), encoding="utf-8")
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    gh = tmp_path / "bin" / "gh"
+@pytest.fixture(scope="module", name="first")
+def _first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the world of each test is a copy of."""
+    folder = tmp_path_factory.mktemp("first")
+    gh = folder / "bin" / "gh"
     gh.parent.mkdir()
-    gh.write_text(GH.format(python=sys.executable), encoding="utf-8")
+    gh.write_text(GH, encoding="utf-8")
     gh.chmod(0o755)
+    (folder / "remote.git").mkdir()
+    git(folder / "remote.git", "init", "--quiet", "--bare", "--initial-branch=main")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    (checkout / "Dockerfile").write_text("FROM alpine:3.21\n", encoding="utf-8")
+    commit_all(checkout)
+    # The same in each copy.
+    git(checkout, "remote", "add", "origin", "../remote.git")
+    git(checkout, "push", "--quiet", "origin", "main")
+    return folder
+
+
+@pytest.fixture
+def world(tmp_path: Path, first: Path) -> World:
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
     env = {
-        "PATH": f"{gh.parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GH_FOLDER": str(tmp_path),
     }
-    made = World(tmp_path, env)
-    for name in ("remote.git", "checkout"):
-        (tmp_path / name).mkdir()
-    made.git("init", "--quiet", "--bare", "--initial-branch=main", where="remote.git")
-    made.git("init", "--quiet", "--initial-branch=main")
-    made.change("FROM alpine:3.21\n")
-    made.git("add", ".")
-    made.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "first")
-    made.git("remote", "add", "origin", str(tmp_path / "remote.git"))
-    made.git("push", "--quiet", "origin", "main")
-    return made
+    return World(tmp_path, env)
 
 
 def _words(asked: Sequence[dict[str, Any]]) -> list[str]:
@@ -118,8 +139,23 @@ def _words(asked: Sequence[dict[str, Any]]) -> list[str]:
 
 def test_without_changes_nothing_is_proposed(world: World) -> None:
     (world.checkout / "left-over").write_text("not in git\n", encoding="utf-8")
-    assert world.done(*PULL) == "propose: nothing has changed"
+    # As a workflow starts it.
+    done = subprocess.run(
+        [SCRIPT, *PULL],
+        cwd=world.checkout,
+        env=world.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "propose: nothing has changed\n")
     assert (world.asked(), world.branch()) == ([], "")
+
+
+def test_an_exit_code_is_that_of_the_process(world: World) -> None:
+    argv = [sys.executable, str(SCRIPT), "issue", "--sarif", "none"]
+    done = subprocess.run(argv, cwd=world.checkout, env=world.env, capture_output=True, check=False)
+    assert done.returncode == 2
 
 
 def test_changes_become_a_branch_and_a_pull_request(world: World) -> None:

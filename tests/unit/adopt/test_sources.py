@@ -130,7 +130,8 @@ def test_a_bake_file_that_no_buildx_reads_is_named(
     [
         ("compose.yaml", "a: [\n"),
         ("compose.yaml", "a: &a [*a]\n"),
-        ("compose.yaml", "[" * 3000),
+        # On one line each would be looked at as the possible start of a key, again and again.
+        ("compose.yaml", "[\n" * 3000),
         ("compose.yaml", "a: 1\n---\nb: 2\n"),
         ("docker-bake.json", "{"),
         ("docker-bake.json", "[1]"),
