@@ -101,8 +101,8 @@ def _traced(tracers: Tracers) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_fixture_setup(request: pytest.FixtureRequest) -> Generator[None, object, object]:
-    """Measure the coverage of fixtures."""
-    with _traced(request.config.stash.get(TRACERS, UNTRACED)):
+    """Measure the coverage of fixtures, but for those of tests and files that are not measured."""
+    with _traced(_tracers(request.node)):
         return (yield)
 
 
@@ -112,9 +112,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
     The many examples of a property reach what tests with one example reach as well.
     """
-    many = any(map(pyfuncitem.get_closest_marker, ("hypothesis", "unmeasured")))
-    with _traced(UNTRACED if many else pyfuncitem.config.stash.get(TRACERS, UNTRACED)):
+    with _traced(_tracers(pyfuncitem)):
         return (yield)
+
+
+def _tracers(node: pytest.Item | pytest.Collector) -> Tracers:
+    unmeasured = any(map(node.get_closest_marker, ("hypothesis", "unmeasured")))
+    return UNTRACED if unmeasured else node.config.stash.get(TRACERS, UNTRACED)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

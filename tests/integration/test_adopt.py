@@ -30,7 +30,7 @@ from buildlib.adopt.sources import docker_lines
 from buildlib.containers.plan import OWNER
 from buildlib.executor import PlumbumExecutor
 
-pytestmark = [pytest.mark.release, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.usefixtures("engine")]
 CHOSEN = (
     "go-plain",
     "python-args",

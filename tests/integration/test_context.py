@@ -13,7 +13,7 @@ import pytest
 from conftest import Checkout
 from gitscript import commit_all
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.engine, pytest.mark.unmeasured, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 
 

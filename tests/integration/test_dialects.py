@@ -23,7 +23,7 @@ from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Transport
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.unmeasured]
 
 
 @pytest.fixture(scope="module")

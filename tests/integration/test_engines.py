@@ -21,7 +21,7 @@ from buildlib.build.preflight import check_engine
 from buildlib.docker.engine import inspect_engine, parse_info
 from buildlib.executor import Completed, PlumbumExecutor
 
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.engine, pytest.mark.unmeasured, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 
 

@@ -21,7 +21,7 @@ from faultplan import (
 )
 from faults import PINNED, RESUMED, Setting, blobs_sent
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 
 
@@ -34,7 +34,6 @@ def test_a_publication_makes_the_requests_that_faults_are_planned_for(
     setting.finished(digest)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("cells", SURVIVED)
 def test_faults_that_pass_are_survived_at_every_kind_of_request(
     setting: Setting, digest: str, cells: tuple[Cell, ...]
@@ -57,7 +56,6 @@ def test_faults_that_pass_are_survived_at_every_kind_of_request(
         assert blobs_sent(proxy) <= BLOBS + names.count("PUT upload")
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("cells", ENDED, ids=REGISTRIES)
 def test_a_refusal_at_every_kind_of_request_ends_it_and_the_next_run_goes_on(
     setting: Setting, digest: str, cells: tuple[Cell, ...]

@@ -25,6 +25,7 @@ from buildlib.errors import AuthorisationError, BuildlibError, VerificationError
 
 pytestmark = [
     pytest.mark.release,
+    pytest.mark.unmeasured,
     pytest.mark.timeout(2400),
     pytest.mark.usefixtures("quick_cosign"),
 ]

@@ -18,7 +18,7 @@ from killing import FILES, UNBUILT, end, files, finish, kill, read_until
 from registries import Fault
 from releases import UNSIGNED
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 
 

@@ -19,7 +19,7 @@ from releases import UNSIGNED, Release, make_release
 from buildlib.commands.rollback import rollback
 from buildlib.commands.session import Edge
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.timeout(900)]
 HELD_UP = Fault(status=503, headers={"Retry-After": "6"})
 
 

@@ -27,7 +27,7 @@ from buildlib.errors import (
 )
 from buildlib.registry.claim import BLOBS
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 
 

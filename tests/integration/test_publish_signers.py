@@ -27,6 +27,7 @@ from buildlib.registry.transport import Transport
 # Where cosign 3 is not in the cache yet it is compiled, which takes minutes.
 pytestmark = [
     pytest.mark.release,
+    pytest.mark.unmeasured,
     pytest.mark.timeout(2400),
     pytest.mark.usefixtures("quick_cosign"),
 ]

@@ -8,7 +8,7 @@ from faults import PINNED, RESUMED, TAGS, Setting
 from registries import Fault
 from releases import PATH
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.unmeasured, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, docker
+from conftest import MEASURED, Checkout, docker
 from gitscript import commit_all
 from releases import DOCKERFILE, IGNORE
 
@@ -66,7 +66,7 @@ def _state(checkout: Checkout) -> tuple[Sequence[str], ...]:
 
 def test_a_test_release_is_whole_and_leaves_nothing(checkout: Checkout) -> None:
     before = _state(checkout)
-    done = checkout.invoke_process("docker-rehearse", "--json")
+    done = checkout.invoke_process("docker-rehearse", "--json", **MEASURED)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     receipt = told["receipt"]
@@ -107,7 +107,6 @@ def test_killed_it_leaves_no_registry(
     checkout: Checkout, end_group: Callable[[subprocess.Popen[str]], None]
 ) -> None:
     passing = Path(checkout.env["TMPDIR"])
-    # A process that is killed writes no coverage.
     process = checkout.start("docker-rehearse")
     end_group(process)
     assert process.stdout

@@ -16,7 +16,7 @@ from grypedb import Advisory
 from ociwriter import ELF, GZIP, OciWriter
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.engine, pytest.mark.unmeasured, pytest.mark.timeout(2400)]
 LEAKY = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky", "<1.2.4", "1.2.4")
 STUCK = Advisory("GHSA-stck-stck-stck", "CVE-2026-0002", "critical", "npm", "stuck", "<99")
 GOPHER = Advisory("GO-2026-0001", "CVE-2026-0003", "medium", "go-module", "stdlib", "<99", "99.0.0")
