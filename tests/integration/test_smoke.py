@@ -465,12 +465,14 @@ def _kill_and_run_again(own: Checkout, image: str, end_group: EndGroup) -> bool:
     temporary = Path(tempfile.gettempdir())
     left, relays = _left(f"-{process.pid}-"), f"buildlib-*-{process.pid}-*"
     ours = len(left) > 1 and bool(list(temporary.glob(relays)))
-    done = own.invoke("docker-smoke", "--image", image, "--check", "--help")
+    again = ("docker-smoke", "--image", image, "--check", "--help")
+    done = own.invoke(*again)
     assert done.returncode == 0, done.stderr
-    # The run of another test may have begun to remove it, and the engine takes a while.
-    deadline = time.monotonic() + 30
+    # The run of another test may have begun to remove it, and the engine takes a while. A docker
+    # that outlived the killed run may have started a container since: that goes with one more.
+    deadline = time.monotonic() + 60
     while _left(f"-{process.pid}-") and time.monotonic() < deadline:
-        time.sleep(0.2)
+        assert own.invoke(*again).returncode == 0
     assert _left(f"-{process.pid}-") == []
     assert not list(temporary.glob(relays))
     return ours and f"removed what {left[0]} had left" in done.stderr
