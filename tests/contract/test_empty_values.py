@@ -72,15 +72,11 @@ def test_an_option_without_its_value_ends_with_2_and_its_name(
 ) -> None:
     for flag in OPTIONS[name]:
         forms = FORMS.keys() - (WITHOUT if flag in BARE.get(name, ()) else set())
-        # What comes before the task is no matter of how the value is missing.
-        lines = [([name], form) for form in sorted(forms)]
-        lines += [
-            (one, "an empty word") for one in (["--echo", "docker." + name], ["config", name])
-        ]
-        for before, form in lines:
-            with pytest.raises(Exit, match=f"error: {flag} needs a value") as caught:
-                _load(monkeypatch, *before, *_positional(name), *FORMS[form](flag))
-            assert caught.value.code == 2
+        for form in map(FORMS.__getitem__, sorted(forms)):
+            for before in ([name], ["--echo", "docker." + name], ["config", name]):
+                with pytest.raises(Exit, match=f"error: {flag} needs a value") as caught:
+                    _load(monkeypatch, *before, *_positional(name), *form(flag))
+                assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("name", BARE)

@@ -144,9 +144,13 @@ def test_without_colour_it_is_drawn_all_the_same(project: Checkout) -> None:
     assert styles == []
 
 
-def test_the_environment_does_not_spoil_what_is_drawn(project: Checkout) -> None:
-    # None of them takes back what another one does.
-    env: dict[str, Any] = {"COLUMNS": "300", "TERM": "unknown", "TTY_INTERACTIVE": "0"}
+@pytest.mark.parametrize(
+    ("name", "value"), [("COLUMNS", "300"), ("TERM", "unknown"), ("TTY_INTERACTIVE", "0")]
+)
+def test_the_environment_does_not_spoil_what_is_drawn(
+    project: Checkout, name: str, value: str
+) -> None:
+    env: dict[str, Any] = {name: value}
     with _building(project, **env) as terminal:
         terminal.until(_draws)
         began = len(terminal.raw)

@@ -71,7 +71,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(
 @pytest.mark.parametrize(
     "words",
     [
-        *("invoke --list", "invoke config"),
+        *("invoke --list", "invoke version", "invoke config"),
         # What Invoke prints itself is written at the very end.
         "buildlib --print-completion-script bash",
     ],
