@@ -195,7 +195,10 @@ def _renewed(claim: Claim, node: NodeSettings, warn: Callable[[str], None]) -> I
     finally:
         ended.set()
         with interrupts.held():
-            if not renewal.wait(_LAST):
+            if renewal.wait(_LAST):
+                # Raises what no registry is to blame for: nobody would hear of it else.
+                renewal.get()
+            else:
                 claim.leave()
                 claim.note_left()
 

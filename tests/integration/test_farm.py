@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -53,6 +53,7 @@ RUN wget -Y off -q -O /two http://127.0.0.1:{port}/$TARGETARCH/$MOMENT/second &&
 FROM scratch
 COPY --from=compile /made /
 """
+NOT_RENEWED = re.compile(r"the place on node (\w+) can't be renewed")
 PASSING = "the build is started again, as this may pass"
 # A task that asks the nodes after two seconds of silence, and once.
 IMPATIENT = """\
@@ -144,7 +145,8 @@ def _start(user: User, *words: str, program: str = "") -> subprocess.Popen[str]:
     argv = user.checkout.command(*WORDS, *words)
     if program:
         argv = [sys.executable, "-c", program, *WORDS, *words]
-    return start_task(argv, user.checkout.root, user.checkout.environment(user.env))
+    env = user.checkout.environment({**user.env, "PYTHONFAULTHANDLER": "1"})
+    return start_task(argv, user.checkout.root, env)
 
 
 def _output(
@@ -348,6 +350,20 @@ class Client:
         self._reader.join()
         return int(self.process.wait())
 
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds; if it never does, fail with all that is known."""
+        try:
+            wait_for(lambda: condition() or self.process.poll() is not None, 180)
+        except AssertionError:
+            # Each of its threads prints where it is, see PYTHONFAULTHANDLER.
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+        if not condition():
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            code = self.end()
+            pytest.fail(f"ended with {code}:\n{''.join(self.lines)}")
+
 
 class Steps:
     """Counts the builds that run on each node, and holds them until they may go on."""
@@ -469,10 +485,10 @@ def test_a_client_that_is_killed_while_it_builds_loses_its_places(
     steps = Steps()
     gate.reached = steps.reached
     first = Client(farm.user(tmp_path), 1, SHORT)
-    wait_for(lambda: len(steps.most) == 2, 180)
+    first.wait_for(lambda: len(steps.most) == 2)
     second = Client(farm.user(tmp_path), 2, SHORT)
     try:
-        wait_for(lambda: second.waits == 2, 180)
+        second.wait_for(lambda: second.waits == 2)
         said = r"waiting for \S+ \S+ linux/(amd|arm)64 \(\d+ s\); waited 0 s so far"
         assert sum(bool(re.search(said, line)) for line in second.lines) == 2
         done = farm.users[0].succeed("docker-builder", "status")
@@ -506,7 +522,7 @@ def test_a_build_that_does_not_succeed_leaves_no_place(
     gate.reached = steps.reached
     client = Client(user, 3)
     try:
-        wait_for(lambda: len(steps.most) == 2, 180)
+        client.wait_for(lambda: len(steps.most) == 2)
         assert len(server.tags("team/leases")) == 2
         if how == "interrupted":
             os.killpg(client.process.pid, signal.SIGINT)
@@ -544,9 +560,14 @@ def test_a_build_goes_on_without_the_registry_and_none_begins(
         gate.reached = steps.reached
         client = Client(farm.user(tmp_path), 4, SHORT)
         try:
-            wait_for(lambda: len(steps.most) == 2, 180)
+            client.wait_for(lambda: len(steps.most) == 2)
             proxy.always["."] = Fault(reset=True)
-            wait_for(lambda: sum("can't be renewed" in line for line in client.lines) == 2, 180)
+            client.wait_for(
+                lambda: (
+                    {found[1] for line in client.lines if (found := NOT_RENEWED.search(line))}
+                    == {"node0", "node1"}
+                )
+            )
             other = Client(farm.user(tmp_path), 5, SHORT)
             assert other.end() == 6, other.lines
             assert any("can be claimed in" in line for line in other.lines)

@@ -395,6 +395,24 @@ def test_a_renewal_that_hangs_does_not_hold_up_the_end(
     assert "could not be released" in client.warnings[-1]
 
 
+def test_a_defect_in_a_renewal_is_not_passed_over(quick: World) -> None:
+    client, reached = quick.client("a"), threading.Event()
+
+    def break_once(_method: str, _path: str) -> None:
+        client.way.fails = lambda _method, _path: None
+        reached.set()
+        raise ValueError("a defect")
+
+    def build() -> None:
+        with client.builds(ONE):
+            client.way.fails = break_once
+            assert reached.wait(30)
+
+    with pytest.raises(ValueError, match="a defect"):
+        build()
+    assert not quick.registry.tags
+
+
 @pytest.mark.parametrize("deletes", [True, False])
 def test_many_clients_at_once_never_exceed_the_limit_and_all_finish(
     quick: World, monkeypatch: pytest.MonkeyPatch, deletes: bool
